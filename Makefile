@@ -1,0 +1,71 @@
+# Everything runs from .venv, which requirements/venv.sh makes on first use and remakes when the pins have changed.
+#
+#   PYTHON=...  the Python to make .venv with, instead of the newest on PATH
+#   ARGS=...    passed on to the program that a target runs
+
+.DEFAULT_GOAL := help
+# Every target is one program that wants .venv, and some of them every core: nothing is gained side by side.
+.NOTPARALLEL:
+.PHONY: help setup run-chat run-resolver run-keyvalue run-syslog test check format bench docs build lock clean
+
+python := .venv/bin/python
+venv := @sh requirements/venv.sh
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv with everything that development needs
+	$(venv) dev docs
+
+run-chat: ## Run the chat server (as for each server: ARGS=--help tells its options)
+run-resolver: ## Run the resolver
+run-keyvalue: ## Run the key-value store
+run-syslog: ## Run the syslog collector
+run-chat run-resolver run-keyvalue run-syslog: run-%:
+	@test -e servers/$*/__main__.py || { echo 'servers/$* is not written yet' >&2; exit 1; }
+	$(venv) servers
+	@exec $(python) -m servers.$* $(ARGS)
+
+test: ## Run every test (ARGS='-n 2 tests/framework': in two processes, that folder)
+	$(venv) dev
+	@$(python) -m pytest $(ARGS)
+
+check: ## Check style, types and who imports whom: run it before a commit
+	$(venv) dev
+	@$(python) -m ruff check
+	@$(python) -m ruff format --check
+	@$(python) -m mypy
+	@$(python) -m pyright
+	@$(python) .venv/bin/lint-imports --no-logo --cache-dir .cache/imports
+
+format: ## Format the code, and fix what can be fixed safely
+	$(venv) dev
+	@$(python) -m ruff check --fix
+	@$(python) -m ruff format
+
+bench: ## Measure the framework against its peers
+	$(venv) dev
+	@$(python) -m benchmarks $(ARGS)
+
+docs: ## Build the documentation into site/
+	$(venv) docs
+	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet
+
+build: ## Build the sdist and the wheel into dist/, and check both
+	$(venv) dev
+	@rm -rf dist
+	@$(python) -m build --no-isolation
+	@$(python) -m twine check --strict dist/*
+	@$(python) -m check_wheel_contents dist/*.whl
+
+lock: ## Pin requirements/*.in, keeping the pins that still fit (ARGS=--upgrade: the newest of all)
+	$(venv) dev
+	@for name in servers dev docs; do \
+	    $(python) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) \
+	        requirements/$$name.in --output-file requirements/$$name.txt || exit; \
+	done
+
+clean: ## Remove whatever the other targets made, .venv too
+	@rm -rf .venv .cache .hypothesis dist site
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
