@@ -1,0 +1,75 @@
+"""A framework for network servers: blocking handlers, any transport, any concurrency model.
+
+The server class deals with communication, the handler with the protocol. Every public name of the
+stdlib's ``socketserver`` is here with its meaning unchanged, so that ``import framework as socketserver`` is
+all a program needs.
+
+==================  =====================================================================================
+``server``          ``BaseServer``: the hooks, in the order in which a request passes them; read it first
+``inet``            ``TCPServer``, ``UDPServer``
+``unix``            ``UnixStreamServer``, ``UnixDatagramServer``
+``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``DatagramRequestHandler``
+``threads``         ``ThreadingMixIn``: a request in a thread
+``processes``       ``ForkingMixIn``: a request in a process
+``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
+``_loop``           how a server waits, and is woken
+``_types``          addresses, type variables, what may stand as a handler
+==================  =====================================================================================
+"""
+
+# Programs reach these modules through this one: ``socketserver.socket.error`` is an old habit.
+import os as os
+import selectors as selectors
+import socket as socket
+import sys as sys
+import threading as threading
+
+from framework import handlers, server, threads
+from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+from framework.inet import TCPServer, UDPServer
+from framework.outbox import Flusher, Outbox
+from framework.processes import (
+    ForkingMixIn,
+    ForkingTCPServer,
+    ForkingUDPServer,
+    ForkingUnixDatagramServer,
+    ForkingUnixStreamServer,
+)
+from framework.server import BaseServer
+from framework.threads import (
+    ThreadingMixIn,
+    ThreadingTCPServer,
+    ThreadingUDPServer,
+    ThreadingUnixDatagramServer,
+    ThreadingUnixStreamServer,
+)
+from framework.unix import UnixDatagramServer, UnixStreamServer
+
+# Programs import these too, and replace the selector.
+_NoThreads = threads.NoThreads
+_ServerSelector = server.ServerSelector
+_SocketWriter = handlers.SocketWriter
+_Threads = threads.Threads
+
+__all__ = [
+    "BaseRequestHandler",
+    "BaseServer",
+    "DatagramRequestHandler",
+    "Flusher",
+    "ForkingMixIn",
+    "ForkingTCPServer",
+    "ForkingUDPServer",
+    "ForkingUnixDatagramServer",
+    "ForkingUnixStreamServer",
+    "Outbox",
+    "StreamRequestHandler",
+    "TCPServer",
+    "ThreadingMixIn",
+    "ThreadingTCPServer",
+    "ThreadingUDPServer",
+    "ThreadingUnixDatagramServer",
+    "ThreadingUnixStreamServer",
+    "UDPServer",
+    "UnixDatagramServer",
+    "UnixStreamServer",
+]

@@ -1,0 +1,263 @@
+"""``Outbox``: what one connection has still to be sent, bounded, so that nobody waits for its reader.
+
+A server that sends to others than the client whose request it serves (a chat, a feed, an invalidation)
+must neither block on a peer that does not read nor remember for it without bound. The rules:
+
+1. ``put()`` appends. It does no I/O and never blocks, so it may be called with locks of the caller held.
+2. Whoever appended calls ``flush()``, holding no lock, once for all it appended. That is one ``send()``.
+3. A flush excludes other flushes of the same outbox but waits for none: the one that runs looks again
+   before it leaves. So the order of ``put()`` is the order on the wire.
+4. What the system does not take at once is left to the ``Flusher``, one thread for all outboxes.
+5. More than ``limit`` unsent octets end the connection: what was queued is dropped, both directions are
+   shut down, and the connection's own handler meets the end of its input and cleans up as always.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket as _socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from framework._loop import Waker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+__all__ = ["Flusher", "Outbox"]
+
+# Between Ergo's send queue of 96 KiB and InspIRCd's of 1 MiB for clients: a burst of a few thousand lines.
+_LIMIT = 256 * 1024
+
+
+class Outbox:
+    """The send queue of one connection.
+
+    The connection must be a blocking one: with a timeout set, Python waits for that long even in a send
+    that asks not to wait.
+
+    Args:
+        connection: where everything goes. From now on nobody else sends on it.
+        flusher: who sends what the connection does not take at once.
+        limit: unsent octets at which the connection is given up.
+        farewell: sent, if there is room, when that happens.
+    """
+
+    __slots__ = (
+        "_clogged",
+        "_closed",
+        "_connection",
+        "_emptied",
+        "_farewell",
+        "_flusher",
+        "_guard",
+        "_limit",
+        "_overflowed",
+        "_queue",
+        "_sending",
+        "_size",
+    )
+
+    def __init__(
+        self, connection: _socket.socket, flusher: Flusher, *, limit: int = _LIMIT, farewell: bytes = b""
+    ) -> None:
+        self._connection = connection
+        self._flusher = flusher
+        self._limit = limit
+        self._farewell = farewell
+        self._queue: deque[bytes] = deque()
+        self._size = 0
+        self._guard = threading.Lock()  # of the queue, its size and the states below; held for no I/O
+        self._emptied = threading.Condition(self._guard)
+        self._sending = threading.Lock()  # held by the flush that runs
+        self._clogged = False  # the flusher will go on; others need not try
+        self._overflowed = False
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        """Octets not sent yet."""
+        return self._size
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether the connection was given up because its reader was too slow."""
+        return self._overflowed
+
+    def put(self, data: bytes) -> None:
+        """Append ``data``; a later ``flush()`` sends it. Does nothing once overflowed or closed."""
+        with self._guard:
+            if self._closed or self._overflowed:
+                return
+            self._size += len(data)
+            self._queue.append(data)
+            if self._size > self._limit:
+                self._overflowed = True
+                self._drop()
+                self._clogged = False
+
+    def flush(self) -> None:
+        """Send what can be sent now; never blocks and never raises for the sake of the connection."""
+        while (self._queue or (self._overflowed and not self._closed)) and not self._clogged:
+            if not self._sending.acquire(blocking=False):
+                return
+            try:
+                self._send()
+            finally:
+                self._sending.release()
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Refuse more, and wait up to ``timeout`` seconds until everything is sent.
+
+        For the connection's own handler, before it closes the connection.
+
+        Returns:
+            Whether everything was sent.
+        """
+        self.flush()
+        with self._guard:
+            sent = self._emptied.wait_for(lambda: not self._queue, timeout) and not self._overflowed
+            self._closed = True
+            self._drop()
+        self._flusher.forget(self)
+        return sent
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor, or -1 when it is closed."""
+        return self._connection.fileno()
+
+    def resume(self) -> None:
+        """Go on: the connection takes more. For the flusher."""
+        self._clogged = False
+        self.flush()
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the connection takes nothing now. For the flusher."""
+        return self._clogged
+
+    def _send(self) -> None:
+        """Send once; runs in one thread at a time."""
+        with self._guard:
+            if self._overflowed:
+                self._closed = True
+            data = b"".join(self._queue)
+            self._queue.clear()
+        if self._overflowed:
+            self._give_up()
+            return
+        try:
+            sent = self._connection.send(data, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # The peer has gone; the connection's handler will meet that too.
+            with self._guard:
+                self._closed = True
+                self._drop()
+            return
+        with self._guard:
+            self._size -= sent
+            if sent < len(data) and not (self._closed or self._overflowed):
+                self._queue.appendleft(data[sent:])
+                self._clogged = True
+            elif not self._queue:
+                self._emptied.notify_all()
+        if self._clogged:
+            self._flusher.watch(self)
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._size = 0
+        self._emptied.notify_all()
+
+    def _give_up(self) -> None:
+        # OSError: no room for the farewell, or the peer has gone already.
+        with contextlib.suppress(OSError):
+            self._connection.send(self._farewell, _socket.MSG_DONTWAIT)
+        # close() in this thread would not wake a recv() in the handler's; shutdown(2) does.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(_socket.SHUT_RDWR)
+
+
+class Flusher:
+    """One thread that goes on sending for the outboxes whose connections are full.
+
+    It starts with the first of them, so a server whose clients all read has no such thread.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._waker: Waker | None = None
+        # (outbox, whether to watch it), in the order in which it was said: a descriptor is forgotten before
+        # the system can give its number to another connection.
+        self._mail: deque[tuple[Outbox, bool]] = deque()
+        self._closed = False
+
+    def watch(self, outbox: Outbox) -> None:
+        """Resume ``outbox`` when its connection takes more."""
+        with self._guard:
+            if self._closed:
+                return
+            if self._thread is None:
+                self._waker = Waker()
+                self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
+                self._thread.start()
+            self._post(outbox, watch=True)
+
+    def forget(self, outbox: Outbox) -> None:
+        """Leave ``outbox`` alone from now on."""
+        with self._guard:
+            if self._thread is not None:
+                self._post(outbox, watch=False)
+
+    def close(self) -> None:
+        """End the thread; what is unsent then stays unsent."""
+        with self._guard:
+            self._closed = True
+            thread, waker = self._thread, self._waker
+            self._thread = None
+        if thread is not None and waker is not None:
+            waker.wake()
+            thread.join()
+            waker.close()
+
+    def _post(self, outbox: Outbox, *, watch: bool) -> None:
+        self._mail.append((outbox, watch))
+        if self._waker is not None:
+            self._waker.wake()
+
+    def _run(self) -> None:
+        waker = self._waker
+        assert waker is not None  # noqa: S101 -- watch() makes it before the thread
+        with selectors.DefaultSelector() as selector:
+            selector.register(waker, selectors.EVENT_READ)
+            while not self._closed:
+                for key, _ in selector.select():
+                    if isinstance(key.fileobj, Outbox):
+                        selector.unregister(key.fileobj)
+                        key.fileobj.resume()  # comes back by watch() if it is full again
+                waker.drain()
+                while self._mail:
+                    _take(selector, *self._mail.popleft())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _take(selector: selectors.BaseSelector, outbox: Outbox, watch: bool) -> None:
+    """Begin or cease to watch one outbox."""
+    with contextlib.suppress(KeyError):  # it was not watched
+        selector.unregister(outbox)
+    if watch and outbox.clogged:
+        with contextlib.suppress(ValueError):  # closed since
+            selector.register(outbox, selectors.EVENT_WRITE)

@@ -1,0 +1,148 @@
+"""``ForkingMixIn``: each request in a process of its own (fork(2))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket as _socket
+import time
+from types import GenericAlias
+from typing import TYPE_CHECKING
+
+from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework.inet import TCPServer, UDPServer
+from framework.unix import UnixDatagramServer, UnixStreamServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ForkingMixIn",
+    "ForkingTCPServer",
+    "ForkingUDPServer",
+    "ForkingUnixDatagramServer",
+    "ForkingUnixStreamServer",
+]
+
+
+class ForkingMixIn(MixIn[RequestT, AddressT]):
+    """Runs each request in a new process; goes before the server class among the bases.
+
+    It waits for its own children only: what the rest of the program forks stays the program's.
+    """
+
+    timeout: float | None = 300
+    """Seconds after which ``handle_request()`` collects children although no request came."""
+    max_children: int = 40
+    """Requests that run at once; at this number the loop waits until one of them ends."""
+    block_on_close: bool = True
+    """Whether ``server_close()`` waits for the children."""
+
+    active_children: set[int] | None = None
+    """Process ids of the children not collected yet; ``None`` before the first."""
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
+
+    def collect_children(self, *, blocking: bool = False) -> None:
+        """Collect the children that have ended, so that none stays a zombie.
+
+        Waits while there are ``max_children`` of them.
+
+        Args:
+            blocking: wait for all of them.
+        """
+        if self.active_children is None:
+            return
+        self.__reap(blocking=blocking)
+        while len(self.active_children) >= self.max_children:
+            _wait_for_any(self.active_children)
+            self.__reap(blocking=False)
+
+    def __reap(self, *, blocking: bool) -> None:
+        children = self.active_children or set()
+        for child in children.copy():
+            try:
+                pid, _ = os.waitpid(child, 0 if blocking else os.WNOHANG)
+            except ChildProcessError:
+                # The program collected it itself, or ignores SIGCHLD (wait(2)).
+                pid = child
+            if pid:
+                children.discard(child)
+
+    def handle_timeout(self) -> None:
+        """Collect children: no request came for ``timeout`` seconds."""
+        self.collect_children()
+
+    def service_actions(self) -> None:
+        """Collect children, on each turn of the loop."""
+        self.collect_children()
+
+    def process_request(self, request: RequestT, client_address: AddressT) -> None:
+        """Fork a child for the request.
+
+        Raises:
+            OSError: no process could be made; the loop reports it and closes the request.
+        """
+        pid = os.fork()
+        if pid == 0:
+            self.__run(request, client_address)
+        if self.active_children is None:
+            self.active_children = set()
+        self.active_children.add(pid)
+        # Not shutdown_request(): the child still talks on the connection.
+        self.close_request(request)
+
+    def __run(self, request: RequestT, client_address: AddressT) -> None:
+        """Serve in the child, which never returns into the parent's code, its buffers or its exit hooks."""
+        status = 1
+        try:
+            self.finish_request(request, client_address)
+            status = 0
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            try:
+                self.shutdown_request(request)
+            finally:
+                os._exit(status)
+
+    def server_close(self) -> None:
+        """Close the server, then collect its children."""
+        super().server_close()
+        self.collect_children(blocking=self.block_on_close)
+
+
+def _wait_for_any(pids: Iterable[int]) -> None:
+    """Wait until at least one of the children has ended, and collect none."""
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        try:
+            for pid in pids:
+                descriptor = os.pidfd_open(pid)
+                stack.callback(os.close, descriptor)
+                selector.register(descriptor, selectors.EVENT_READ)
+        except ProcessLookupError:
+            return  # ended and collected already
+        except (AttributeError, OSError):
+            # Linux before 5.3, another system, or out of descriptors: the caller looks again shortly.
+            time.sleep(0.01)
+            return
+        selector.select()
+
+
+class ForkingTCPServer(ForkingMixIn, TCPServer[_socket.socket, InetAddressT]):
+    """A ``TCPServer`` that runs each connection in a process."""
+
+
+class ForkingUDPServer(ForkingMixIn, UDPServer[InetAddressT]):
+    """A ``UDPServer`` that runs each datagram in a process."""
+
+
+class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
+    """A ``UnixStreamServer`` that runs each connection in a process."""
+
+
+class ForkingUnixDatagramServer(ForkingMixIn, UnixDatagramServer):
+    """A ``UnixDatagramServer`` that runs each datagram in a process."""
