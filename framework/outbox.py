@@ -234,16 +234,26 @@ class Flusher:
     def _run(self) -> None:
         waker = self._waker
         assert waker is not None  # noqa: S101 -- watch() makes it before the thread
+        watched: dict[Outbox, int] = {}
         with selectors.DefaultSelector() as selector:
             selector.register(waker, selectors.EVENT_READ)
+
+            def take(outbox: Outbox, watch: bool) -> None:
+                # By number, since a connection that was closed no longer knows its own.
+                if outbox in watched:
+                    selector.unregister(watched.pop(outbox))
+                if watch and outbox.clogged and (descriptor := outbox.fileno()) >= 0:
+                    selector.register(descriptor, selectors.EVENT_WRITE, outbox)
+                    watched[outbox] = descriptor
+
             while not self._closed:
                 for key, _ in selector.select():
-                    if isinstance(key.fileobj, Outbox):
-                        selector.unregister(key.fileobj)
-                        key.fileobj.resume()  # comes back by watch() if it is full again
+                    if key.data is not None:
+                        take(key.data, watch=False)
+                        key.data.resume()  # comes back by watch() if it is full again
                 waker.drain()
                 while self._mail:
-                    _take(selector, *self._mail.popleft())
+                    take(*self._mail.popleft())
 
     def __enter__(self) -> Self:
         return self
@@ -252,12 +262,3 @@ class Flusher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _take(selector: selectors.BaseSelector, outbox: Outbox, watch: bool) -> None:
-    """Begin or cease to watch one outbox."""
-    with contextlib.suppress(KeyError):  # it was not watched
-        selector.unregister(outbox)
-    if watch and outbox.clogged:
-        with contextlib.suppress(ValueError):  # closed since
-            selector.register(outbox, selectors.EVENT_WRITE)
