@@ -1,0 +1,90 @@
+"""The examples and the README's code run as they stand, and do what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+PATIENCE = 20.0
+
+
+@contextlib.contextmanager
+def program(code: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``code``; at the end interrupt it as Ctrl-C does."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+
+
+def port(process: subprocess.Popen[str]) -> int:
+    """Return the port of the next line that says where to connect."""
+    assert process.stdout is not None
+    return int(process.stdout.readline().split()[-1])
+
+
+def ask(number: int, question: bytes, kind: socket.SocketKind = socket.SOCK_STREAM) -> bytes:
+    """Send a question to a port and return the answer."""
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", number))
+        client.sendall(question)
+        return client.recv(1000)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_short(example: Path) -> None:
+    """An example has 35 lines at most."""
+    assert len(example.read_text().splitlines()) <= 35
+
+
+@pytest.mark.parametrize("name", ["echo", "inside_asyncio"])
+def test_upper(name: str) -> None:
+    """Lines come back in upper case, to two clients at once, and Ctrl-C ends the program well."""
+    with program((ROOT / f"docs/examples/{name}.py").read_text()) as process:
+        number = port(process)
+        with socket.create_connection(("127.0.0.1", number)):
+            assert ask(number, b"hello\n") == b"HELLO\n"
+    assert process.returncode == 0
+
+
+def test_select_loop() -> None:
+    """One loop serves a TCP and a UDP server."""
+    with program((ROOT / "docs/examples/select_loop.py").read_text()) as process:
+        greeting, clock = port(process), port(process)
+        assert ask(greeting, b"Ada\n") == b"hello, Ada\n"
+        assert int(ask(clock, b"?", socket.SOCK_DGRAM)) > 1_600_000_000
+        assert ask(greeting, b"Bob\n") == b"hello, Bob\n"
+    assert process.returncode == 0
+
+
+def test_readme_server() -> None:
+    """The README's server runs as pasted, and fits in ten lines."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 10
+    # Its port may be taken on this machine: everything else is as pasted.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = probe.getsockname()[1]
+    with program(code.replace("9000", str(number))) as process:
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                assert ask(number, b"hello\n") == b"HELLO\n"
+                break
+            assert process.poll() is None
