@@ -81,6 +81,10 @@ class Loop:
         """Report ``file`` from ``wait()`` when it turns readable."""
         self._selector.register(file, selectors.EVENT_READ)
 
+    def unwatch(self, file: HasFileno) -> None:
+        """Report ``file`` no more, which may have been closed meanwhile."""
+        self._selector.unregister(file)
+
     def wait(self, timeout: float | None) -> bool:
         """Wait up to ``timeout`` seconds (``None``: for ever) and tell whether a watched file is readable.
 

@@ -108,7 +108,7 @@ class BaseServer(Generic[RequestT, AddressT]):
         """
         self.__is_shut_down.clear()
         try:
-            with Loop(_selector_class()(), _waker()) as loop:
+            with self._open_loop() as loop:
                 loop.watch(self)
                 # Published before the first look at the flag: shutdown() sets the flag first and looks
                 # for the loop second, so one of the two sees the other.
@@ -129,6 +129,10 @@ class BaseServer(Generic[RequestT, AddressT]):
             self.__loop = None
             self.__shutdown_request = False
             self.__is_shut_down.set()
+
+    def _open_loop(self) -> Loop:
+        """Return what ``serve_forever()`` is to wait with."""
+        return Loop(_selector_class()(), _waker())
 
     def shutdown(self) -> None:
         """Stop ``serve_forever()`` and wait until it has returned.

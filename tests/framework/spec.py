@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import framework
+from framework.service import ServiceMixIn
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
@@ -63,15 +64,16 @@ class Transport:
 
 @dataclass(frozen=True)
 class Model:
-    """Where a request runs: the mix-in before the server class, if any."""
+    """Where a request runs: the mix-ins before the server class."""
 
     name: str
-    mixin: type | None
+    mixins: tuple[type, ...]
     concurrent: bool = True
+    where: str = "loop"
 
     def on(self, transport: Transport) -> Callable[..., TCPServer[Any, Any]]:
         """Return the server class of this model on that transport; it takes handlers of either kind."""
-        bases = (transport.server,) if self.mixin is None else (self.mixin, transport.server)
+        bases = (*self.mixins, transport.server)
         name = f"{self.name}_{transport.name}"
         return type(
             name, bases, {"address_family": transport.family, "allow_reuse_address": not transport.unix}
@@ -88,9 +90,11 @@ TRANSPORTS = [
 ]
 
 MODELS = [
-    Model("inline", None, concurrent=False),
-    Model("thread", ThreadingMixIn),
-    Model("fork", ForkingMixIn),
+    Model("inline", (), concurrent=False),
+    Model("thread", (ThreadingMixIn,), where="thread"),
+    Model("fork", (ForkingMixIn,), where="process"),
+    Model("service_inline", (ServiceMixIn,), concurrent=False),
+    Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
 ]
 
 STREAMS = [transport for transport in TRANSPORTS if not transport.datagrams]

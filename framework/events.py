@@ -1,0 +1,287 @@
+"""What a service tells about itself: frozen events, and ``Observer``, a base of methods that do nothing.
+
+Rules:
+
+1. An event that nobody observes costs one look into a dictionary, and is never made.
+2. An observer that raises is logged once and detached: watching must not harm what is watched.
+3. A connection that was opened is closed exactly once, in every outcome.
+4. Events hold facts about connections, never what was sent on them.
+
+Logging is one observer among others.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "AcceptFailed",
+    "CloseReason",
+    "ConnectionClosed",
+    "ConnectionLoggingObserver",
+    "ConnectionOpened",
+    "DrainBegan",
+    "DrainEnded",
+    "HandlerFailed",
+    "LoggingObserver",
+    "Observer",
+    "Observers",
+    "Overloaded",
+    "Recovered",
+    "RejectReason",
+    "Rejected",
+]
+
+_log = logging.getLogger("framework")
+
+
+class CloseReason(enum.Enum):
+    """Why a connection ended."""
+
+    LOCAL = "local"
+    """The handler was done with it."""
+    PEER = "peer"
+    """The peer closed or reset it."""
+    TIMEOUT = "timeout"
+    """It broke a deadline."""
+    DRAIN = "drain"
+    """The server is going down, or is to take no more."""
+    ERROR = "error"
+    """The handler failed."""
+
+
+class RejectReason(enum.Enum):
+    """Why a request was not served."""
+
+    VERIFY = "verify_request"
+    PEER_LIMIT = "max_connections_per_peer"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    """A connection was accepted; nobody has looked at it yet."""
+
+    number: int
+    address: Any  # whatever the family says it is
+    open: int
+    """Connections open now, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """A connection has ended."""
+
+    number: int
+    address: Any
+    reason: CloseReason
+    seconds: float
+    open: int
+    """Connections still open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A connection was closed without a handler."""
+
+    address: Any
+    reason: RejectReason
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailed:
+    """A handler raised what was no fault of its client."""
+
+    address: Any
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFailed:
+    """The system cannot accept for now; told once until it can again."""
+
+    error: OSError
+
+
+@dataclass(frozen=True, slots=True)
+class Overloaded:
+    """The cap on connections was reached: further clients wait in the backlog."""
+
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Clients are accepted again."""
+
+    open: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainBegan:
+    """Every connection is asked to end."""
+
+    open: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEnded:
+    """The drain is over."""
+
+    completed: int
+    forced: int
+    abandoned: int
+
+
+class Observer:
+    """Told what happens; override what is of interest.
+
+    A method runs where the event happens, on the loop or in a worker, and holds it up: it must not block.
+    """
+
+    def connection_opened(self, event: ConnectionOpened) -> None:
+        """Take note of a new connection."""
+
+    def connection_closed(self, event: ConnectionClosed) -> None:
+        """Take note of a connection's end."""
+
+    def rejected(self, event: Rejected) -> None:
+        """Take note of a connection that is not served."""
+
+    def handler_failed(self, event: HandlerFailed) -> None:
+        """Take note of a handler's exception; runs inside its ``except`` block."""
+
+    def accept_failed(self, event: AcceptFailed) -> None:
+        """Take note that the system cannot accept."""
+
+    def overloaded(self, event: Overloaded) -> None:
+        """Take note that the cap was reached."""
+
+    def recovered(self, event: Recovered) -> None:
+        """Take note that clients are accepted again."""
+
+    def drain_began(self, event: DrainBegan) -> None:
+        """Take note of the beginning of a drain."""
+
+    def drain_ended(self, event: DrainEnded) -> None:
+        """Take note of the end of a drain."""
+
+
+_METHODS: dict[type[Any], str] = {
+    ConnectionOpened: "connection_opened",
+    ConnectionClosed: "connection_closed",
+    Rejected: "rejected",
+    HandlerFailed: "handler_failed",
+    AcceptFailed: "accept_failed",
+    Overloaded: "overloaded",
+    Recovered: "recovered",
+    DrainBegan: "drain_began",
+    DrainEnded: "drain_ended",
+}
+
+
+class Observers:
+    """Who is told what: for each kind of event the methods that are more than the base's."""
+
+    def __init__(self) -> None:
+        self._told: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+        self._all: tuple[Observer, ...] = ()
+
+    def attach(self, observer: Observer) -> None:
+        """Tell ``observer`` from now on."""
+        self._set((*self._all, observer))
+
+    def detach(self, observer: Observer) -> None:
+        """Tell ``observer`` no more; does nothing if it is not attached."""
+        self._set(tuple(each for each in self._all if each is not observer))
+
+    def wants(self, kind: type[Any]) -> bool:
+        """Tell whether anybody wants events of that kind: ask before making one."""
+        return kind in self._told
+
+    def tell(self, event: Any) -> None:  # of one of the kinds above
+        """Hand the event to whoever wants it."""
+        for method in self._told.get(type(event), ()):
+            try:
+                method(event)
+            except Exception:
+                observer: Observer = method.__self__  # type: ignore[attr-defined] # a bound method
+                _log.exception("observer %r failed and is detached", observer)
+                self.detach(observer)
+
+    def _set(self, observers: tuple[Observer, ...]) -> None:
+        # Built aside and put in place at once: other threads are telling meanwhile.
+        told: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+        for kind, name in _METHODS.items():
+            methods = tuple(
+                getattr(observer, name)
+                for observer in observers
+                if getattr(type(observer), name) is not getattr(Observer, name)
+            )
+            if methods:
+                told[kind] = methods
+        self._all = observers
+        self._told = told
+
+
+class LoggingObserver(Observer):
+    """Writes what an operator should see to a logger.
+
+    Args:
+        logger: where to.
+    """
+
+    def __init__(self, logger: logging.Logger = _log) -> None:
+        self._logger = logger
+
+    def rejected(self, event: Rejected) -> None:
+        """Log at INFO."""
+        self._logger.info("refused %r (%s)", event.address, event.reason.value)
+
+    def handler_failed(self, event: HandlerFailed) -> None:
+        """Log at ERROR, with the traceback."""
+        self._logger.error("serving %r failed", event.address, exc_info=event.error)
+
+    def accept_failed(self, event: AcceptFailed) -> None:
+        """Log at ERROR."""
+        self._logger.error("cannot accept for now: %s", event.error)
+
+    def overloaded(self, event: Overloaded) -> None:
+        """Log at WARNING."""
+        self._logger.warning("%d connections are open: further clients wait", event.open)
+
+    def recovered(self, event: Recovered) -> None:
+        """Log at INFO."""
+        self._logger.info("accepting again, %d connections are open", event.open)
+
+    def drain_began(self, event: DrainBegan) -> None:
+        """Log at INFO."""
+        self._logger.info("draining %d connections for up to %g s", event.open, event.seconds)
+
+    def drain_ended(self, event: DrainEnded) -> None:
+        """Log at INFO, or at WARNING when a handler was left behind."""
+        level = logging.WARNING if event.abandoned else logging.INFO
+        counts = event.completed, event.forced, event.abandoned
+        self._logger.log(level, "drained: %d completed, %d forced, %d abandoned", *counts)
+
+
+class ConnectionLoggingObserver(LoggingObserver):
+    """Writes what each client does, too; a class of its own since that costs something for each."""
+
+    def connection_opened(self, event: ConnectionOpened) -> None:
+        """Log at DEBUG."""
+        self._logger.debug("connection %d from %r, %d open", event.number, event.address, event.open)
+
+    def connection_closed(self, event: ConnectionClosed) -> None:
+        """Log at DEBUG."""
+        self._logger.debug(
+            "connection %d closed (%s) after %.3f s, %d open",
+            event.number,
+            event.reason.value,
+            event.seconds,
+            event.open,
+        )
