@@ -25,6 +25,7 @@ import sys as sys
 import threading as threading
 
 from framework import handlers, server, threads
+from framework._types import DatagramRequest, HandlerFactory, Inet6Address, InetAddress, UnixAddress
 from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
@@ -54,6 +55,7 @@ _Threads = threads.Threads
 __all__ = [
     "BaseRequestHandler",
     "BaseServer",
+    "DatagramRequest",
     "DatagramRequestHandler",
     "Flusher",
     "ForkingMixIn",
@@ -61,6 +63,9 @@ __all__ = [
     "ForkingUDPServer",
     "ForkingUnixDatagramServer",
     "ForkingUnixStreamServer",
+    "HandlerFactory",
+    "Inet6Address",
+    "InetAddress",
     "Outbox",
     "StreamRequestHandler",
     "TCPServer",
@@ -70,6 +75,7 @@ __all__ = [
     "ThreadingUnixDatagramServer",
     "ThreadingUnixStreamServer",
     "UDPServer",
+    "UnixAddress",
     "UnixDatagramServer",
     "UnixStreamServer",
 ]

@@ -55,6 +55,7 @@ class Outbox:
         "_flusher",
         "_guard",
         "_limit",
+        "_lost",
         "_overflowed",
         "_queue",
         "_sending",
@@ -75,6 +76,7 @@ class Outbox:
         self._sending = threading.Lock()  # held by the flush that runs
         self._clogged = False  # the flusher will go on; others need not try
         self._overflowed = False
+        self._lost = False  # something that was put will never be sent
         self._closed = False
 
     @property
@@ -119,11 +121,15 @@ class Outbox:
         """
         self.flush()
         with self._guard:
-            sent = self._emptied.wait_for(lambda: not self._queue, timeout) and not self._overflowed
+            # The size and not the queue, which is empty while another thread sends what was in it.
+            self._emptied.wait_for(lambda: not self._size, timeout)
+            sent = not self._size and not self._lost
             self._closed = True
             self._drop()
         self._flusher.forget(self)
-        return sent
+        # The caller will close the descriptor, whose number may come back: no flush may still be sending on it.
+        with self._sending:
+            return sent
 
     def fileno(self) -> int:
         """Return the connection's descriptor, or -1 when it is closed."""
@@ -149,6 +155,8 @@ class Outbox:
         if self._overflowed:
             self._give_up()
             return
+        if not data:
+            return  # close() came first
         try:
             sent = self._connection.send(data, _socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -160,16 +168,19 @@ class Outbox:
                 self._drop()
             return
         with self._guard:
+            if self._closed or self._overflowed:
+                return  # all was dropped meanwhile, and counted
             self._size -= sent
-            if sent < len(data) and not (self._closed or self._overflowed):
+            if sent < len(data):
                 self._queue.appendleft(data[sent:])
                 self._clogged = True
-            elif not self._queue:
+            elif not self._size:
                 self._emptied.notify_all()
         if self._clogged:
             self._flusher.watch(self)
 
     def _drop(self) -> None:
+        self._lost = self._lost or self._size > 0
         self._queue.clear()
         self._size = 0
         self._emptied.notify_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,38 @@ def test_close_waits_for_the_reader(flusher: Flusher, pair: Pair) -> None:
     pair[0].shutdown(socket.SHUT_WR)
     reader.join(PATIENCE)
     assert not reader.is_alive()
+
+
+def test_close_waits_for_a_send_elsewhere(flusher: Flusher, pair: Pair) -> None:
+    """``close()`` does not take what another thread is sending just now for sent."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(socket.socket):
+        def send(self, data: Any, flags: int = 0, /) -> int:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+            return super().send(data[:10], flags)
+
+    with Slow(fileno=pair[0].detach()) as connection:
+        outbox = Outbox(connection, flusher)
+        outbox.put(bytes(1000))
+        sender = threading.Thread(target=outbox.flush, daemon=True)
+        sender.start()
+        assert begun.wait(PATIENCE)
+        release = threading.Timer(0.05, go_on.set)
+        release.start()
+        assert not outbox.close(0.01)  # and it is back only when nobody sends any more
+        assert go_on.is_set()
+        sender.join(PATIENCE)
+        release.join(PATIENCE)
+
+
+def test_close_tells_of_a_loss(flusher: Flusher, pair: Pair) -> None:
+    """``close()`` tells that a peer that has gone was not sent everything."""
+    outbox = Outbox(pair[0], flusher)
+    pair[1].close()
+    outbox.put(b"hello")
+    assert not outbox.close(PATIENCE)
 
 
 def test_close_gives_up(flusher: Flusher, pair: Pair) -> None:

@@ -1,0 +1,1 @@
+"""Reference servers, siblings of one shape: copy the nearest to what you need."""

@@ -1,0 +1,166 @@
+"""The protocol: bytes into messages and back, and the shape of names. No sockets, no clock, no locks.
+
+Rules:
+
+1. A CR or a LF ends a message (RFC 1459 section 8). An empty message means nothing, which makes CR LF the
+   end of one message and not of two (RFC 2812 section 2.3.1). So people can talk to the server with ``nc``.
+2. Text is UTF-8. Octets that are not are carried as surrogates (PEP 383) and leave as they came: IRC never
+   had one encoding, and a server that does not announce UTF8ONLY has no business in dropping others.
+3. No line leaves longer than 512 octets; what is too much is cut at its end, not within a character.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = [
+    "LINE",
+    "LineSplitter",
+    "Message",
+    "ProtocolError",
+    "clip",
+    "fold",
+    "is_channel",
+    "is_nick",
+    "pack",
+    "parse",
+]
+
+LINE = 512
+"""Octets of a line, its CR LF included (RFC 2812 section 2.3)."""
+
+_ENDS = re.compile(rb"[\r\n]")
+_FORBIDDEN = re.compile("[\r\n\0]")
+# RFC 2812 section 2.3.1 without its limit of nine characters.
+_NICK = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*")
+# The three that https://modern.ircdocs.horse/#channels forbids, and what no parameter can hold.
+_CHANNEL = re.compile("#[^ \a,\r\n\0]+")
+# CASEMAPPING=ascii: the mapping of RFC 1459 takes {|}~ for lower-case []\^, which surprises everybody.
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class ProtocolError(ValueError):
+    """Bytes that are no message; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message.
+
+    Args:
+        command: letters, or a numeric's three digits; a parsed one is in upper case.
+        params: none but the last may be empty, hold a space, or begin with a colon.
+        source: whom it is from; empty: the peer itself.
+    """
+
+    command: str
+    params: tuple[str, ...] = ()
+    source: str = ""
+
+    def encode(self) -> bytes:
+        """Return the message as a line with its CR LF, cut to ``LINE`` octets.
+
+        Raises:
+            ValueError: it cannot be written as one line that would be parsed as this message.
+        """
+        words = [f":{self.source}", self.command] if self.source else [self.command]
+        words += self.params[:-1]
+        if not all(words) or any(" " in word for word in words) or any(word[0] == ":" for word in words[1:]):
+            raise ValueError(f"not a message: {self}")
+        if self.params:
+            last = self.params[-1]
+            words.append(f":{last}" if not last or last[0] == ":" or " " in last else last)
+        line = " ".join(words)
+        if _FORBIDDEN.search(line):
+            raise ValueError(f"more than one line: {self}")
+        return _cut(line.encode("utf-8", "surrogateescape"), LINE - 2) + b"\r\n"
+
+
+def parse(line: bytes) -> Message:
+    """Return the message in a line that has lost its end.
+
+    Spaces may be more than one, but only U+0020 is one (https://modern.ircdocs.horse/#message-format).
+
+    Raises:
+        ProtocolError: there is none in it.
+    """
+    if _FORBIDDEN.search(text := line.decode("utf-8", "surrogateescape")):
+        raise ProtocolError("a message holds no NUL, CR or LF")
+    head, colon, last = text.partition(" :")
+    words = [word for word in head.split(" ") if word]
+    source = words.pop(0)[1:] if words and words[0].startswith(":") else ""
+    if not words:
+        raise ProtocolError("a message has a command")
+    command = words.pop(0)
+    # Only ASCII: "ß".upper() is "SS".
+    command = command.upper() if command.isascii() else command
+    return Message(command, (*words, last) if colon else tuple(words), source)
+
+
+class LineSplitter:
+    """Cuts a stream into lines, and remembers no more than one line of it.
+
+    Args:
+        limit: octets of a line without its end.
+    """
+
+    def __init__(self, limit: int = LINE - 2) -> None:
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes | None]:
+        """Take in the next octets and return the lines that are now complete, ``None`` for each too long."""
+        *lines, rest = _ENDS.split(self._rest + data)
+        # One octet above the limit tells as much as a thousand.
+        self._rest = rest[: self._limit + 1]
+        return [line if len(line) <= self._limit else None for line in lines if line]
+
+
+def fold(name: str) -> str:
+    """Return what two spellings of one name have in common."""
+    return name.translate(_FOLDED)
+
+
+def is_nick(name: str) -> bool:
+    """Tell whether a user may have this name, however long it is."""
+    return _NICK.fullmatch(name) is not None
+
+
+def is_channel(name: str) -> bool:
+    """Tell whether a channel may have this name, however long it is."""
+    return _CHANNEL.fullmatch(name) is not None
+
+
+def clip(text: str, octets: int) -> str:
+    """Return as much of ``text`` as fits into ``octets`` on the wire."""
+    return _cut(text.encode("utf-8", "surrogateescape"), octets).decode("utf-8", "surrogateescape")
+
+
+def pack(words: Iterable[str], octets: int) -> Iterator[str]:
+    """Yield the words, joined by spaces, in as few texts of up to ``octets`` on the wire as that takes."""
+    text, size = "", 0
+    for word in words:
+        length = len(word.encode("utf-8", "surrogateescape"))
+        if text and size + 1 + length > octets:
+            yield text
+            text, size = "", 0
+        text, size = (f"{text} {word}", size + 1 + length) if text else (word, length)
+    if text:
+        yield text
+
+
+def _cut(data: bytes, size: int) -> bytes:
+    """Return the first ``size`` octets, or up to three fewer so as not to end within a character."""
+    if len(data) <= size:
+        return data
+    end = size
+    # RFC 3629 section 3: 10xxxxxx never begins a character, and at most three of them follow one another.
+    while end > 0 and size - end < 3 and data[end] & 0xC0 == 0x80:  # noqa: PLR2004 -- said in the line above
+        end -= 1
+    return data[:end]

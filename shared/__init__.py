@@ -1,0 +1,1 @@
+"""What the reference servers have in common: settings, logging, and a program's beginning and end."""

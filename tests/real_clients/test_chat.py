@@ -1,0 +1,118 @@
+"""People with the clients they already have meet on the chat server."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from servers.chat.server import ChatServer
+from servers.chat.settings import Settings
+from tests.real_clients.irssi import Irssi, Terminals
+from tests.real_clients.weechat import WeeChat
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    """Serve chat."""
+    with ChatServer(Settings(port=0)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def irssi(server: ChatServer, tmp_path: Path) -> Iterator[Callable[[str], Irssi]]:
+    """Start irssi, in a terminal each."""
+    for program in ("irssi", "tmux"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    terminals = Terminals(tmp_path)
+    yield lambda nick: Irssi(terminals, tmp_path, server.server_address, nick)
+    terminals.close()
+
+
+@pytest.fixture
+def weechat(server: ChatServer, tmp_path: Path) -> Iterator[Callable[[str], WeeChat]]:
+    """Start WeeChat, in #lobby each."""
+    if shutil.which("weechat-headless") is None:
+        pytest.skip("weechat-headless is not installed")
+    with ExitStack() as stack:
+
+        def start(nick: str) -> WeeChat:
+            client = WeeChat(tmp_path, server.server_address, nick, "#lobby")
+            stack.callback(client.close)
+            return client
+
+        yield start
+
+
+def test_two_people_with_irssi(irssi: Callable[[str], Irssi]) -> None:
+    """Two people with irssi meet, talk both ways, change topic and nick, and leave, and see each other do so."""
+    anna, bob = irssi("anna"), irssi("bob")
+    for client in (anna, bob):
+        client.sees(f"Welcome to the Chat network, {client.nick}!{client.nick}@127.0.0.1")
+    anna.type("/join #lobby")
+    anna.sees("anna [anna@127.0.0.1] has joined #lobby")
+    # irssi asks for modes, members and bans on its own, and is content once all are answered.
+    anna.sees("Join to #lobby was synced in")
+    bob.type("/join #lobby")
+    bob.sees("Join to #lobby was synced in")
+    bob.sees("#lobby: Total of 2 nicks [0 ops, 0 halfops, 0 voices, 2 normal]")
+    anna.sees("bob [bob@127.0.0.1] has joined #lobby")
+    anna.type("Hello Bob, grüß dich")
+    bob.sees("anna> Hello Bob, grüß dich")
+    bob.type("Hello Anna")
+    anna.sees("bob> Hello Anna")
+    anna.type("/topic The weather")
+    bob.sees("anna changed the topic of #lobby to: The weather")
+    bob.type("/nick robert")
+    anna.sees("bob is now known as robert")
+    bob.sees("You're now known as robert")
+    anna.type("/msg robert psst")
+    bob.sees("Act: ")
+    anna.type("/whois robert")
+    bob.type("/part #lobby It rains")
+    anna.sees("robert [bob@127.0.0.1] has left #lobby [It rains]")
+    bob.type("/join #lobby")
+    anna.sees("robert [bob@127.0.0.1] has joined #lobby")
+    bob.type("/quit Good night")
+    anna.sees("robert [bob@127.0.0.1] has quit [Quit: Good night]")
+
+
+def test_irssi_and_weechat(irssi: Callable[[str], Irssi], weechat: Callable[[str], WeeChat]) -> None:
+    """Somebody with WeeChat and somebody with irssi do the same."""
+    anna = irssi("anna")
+    anna.sees("Welcome to the Chat network, anna!anna@127.0.0.1")
+    anna.type("/join #lobby")
+    anna.type("/topic The weather")
+    anna.sees("anna changed the topic of #lobby to: The weather")
+    wanda = weechat("wanda")
+    wanda.sees("Welcome to the Chat network, wanda!")
+    wanda.sees('Topic for #lobby is "The weather"')
+    wanda.sees("Channel #lobby: 2 nicks")
+    anna.sees("@127.0.0.1] has joined #lobby")
+    anna.type("Hello Wanda")
+    wanda.sees("anna\tHello Wanda")
+    wanda.type("Hello Anna, grüß dich")
+    anna.sees("wanda> Hello Anna, grüß dich")
+    wanda.type("/topic The sea")
+    anna.sees("wanda changed the topic of #lobby to: The sea")
+    wanda.type("/nick wendy")
+    anna.sees("wanda is now known as wendy")
+    wanda.sees("You are now known as wendy")
+    anna.type("/nick anke")
+    wanda.sees("anna is now known as anke")
+    wanda.type("/whois anke")
+    wanda.sees("[anke] #lobby")
+    anna.type("/part #lobby")
+    wanda.sees("anke (anna@127.0.0.1) has left #lobby")
+    anna.type("/join #lobby")
+    wanda.sees("anke (anna@127.0.0.1) has joined #lobby")
+    wanda.type("/quit Good night")
+    anna.sees("has quit [Quit: Good night]")
+    assert wanda.wait() == 0

@@ -1,0 +1,61 @@
+"""A chat server that runs, and clients that are connected to it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from servers.chat.server import ChatServer
+from servers.chat.settings import Settings
+from tests.servers.chat.irc import Irc
+
+NOW = 1_000_000_000.0
+
+Serve = Callable[..., ChatServer]
+Connect = Callable[..., Irc]
+
+
+@contextmanager
+def running(server: ChatServer) -> Iterator[ChatServer]:
+    """Serve in a thread."""
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start servers with settings of the test's choice."""
+    with ExitStack() as stack:
+
+        def start(**changes: Any) -> ChatServer:
+            settings = replace(Settings(port=0), **changes)
+            return stack.enter_context(running(ChatServer(settings, clock=lambda: NOW)))
+
+        yield start
+
+
+@pytest.fixture
+def server(serve: Serve) -> ChatServer:
+    """Serve with the settings that everybody gets."""
+    return serve()
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Connect clients, to the server that the test has started or else to the usual one."""
+    with ExitStack() as stack:
+
+        def start(nick: str = "", *, to: ChatServer | None = None, receive_buffer: int | None = None) -> Irc:
+            target: ChatServer = to or request.getfixturevalue("server")
+            return stack.enter_context(Irc(target.server_address, nick, receive_buffer=receive_buffer))
+
+        yield start

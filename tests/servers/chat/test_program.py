@@ -1,0 +1,167 @@
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from servers.chat.server import ChatServer
+from servers.chat.settings import Settings
+from shared.settings import SettingsError
+from tests.servers.chat.conftest import running
+from tests.servers.chat.irc import Irc
+
+ROOT = Path(__file__).parents[3]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start the program."""
+    with ExitStack() as stack:
+
+        def run(*arguments: str) -> subprocess.Popen[str]:
+            program = subprocess.Popen(
+                [sys.executable, "-m", "servers.chat", *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(program)
+            stack.callback(program.kill)
+            return program
+
+        yield run
+
+
+def address(program: subprocess.Popen[str]) -> tuple[str, int]:
+    """Read where the program says that it listens."""
+    assert program.stdout is not None
+    found = re.search(r"(127\.0\.0\.1):(\d+)", program.stdout.readline())
+    assert found
+    return found[1], int(found[2])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_politely(start: Start, number: signal.Signals) -> None:
+    """At the signal, and however often it comes, each client is told, registered or not, and the status is 0."""
+    program = start("--port", "0")
+    where = address(program)
+    with Irc(where, "anna") as anna, Irc(where, "bob") as bob, Irc(where) as nobody:
+        for client in (anna, bob):
+            client.ask("JOIN #a")
+        nobody.ask()
+        anna.ask()
+        program.send_signal(number)
+        goodbye = ["ERROR :Closing link: 127.0.0.1 (Server shutting down)"]
+        assert anna.rest() == goodbye
+        program.send_signal(number)
+        assert bob.rest() == nobody.rest() == goodbye
+        _, log = program.communicate(timeout=20)
+    assert program.returncode == 0
+    assert "Traceback" not in log
+
+
+def test_clients_that_are_stuck_hold_nothing_up(start: Start) -> None:
+    """Clients that read nothing, and have more waiting than the system takes, do not keep the program."""
+    program = start("--port", "0", "--sendq", "100000000")
+    where = address(program)
+    with ExitStack() as stack:
+        anna = stack.enter_context(Irc(where, "anna"))
+        stuck = [
+            stack.enter_context(Irc(where, f"stuck{number}", receive_buffer=4096)) for number in range(3)
+        ]
+        for client in stuck:
+            client.ask("JOIN #a")
+        for _ in range(30):
+            anna.ask(*["PRIVMSG #a :" + "x" * 400] * 50)
+        program.send_signal(signal.SIGINT)
+        assert anna.expect("ERROR")
+        _, log = program.communicate(timeout=20)
+    assert program.returncode == 0
+    assert "Traceback" not in log
+
+
+def test_the_log_is_safe_to_read(start: Start) -> None:
+    """What clients send reaches the log with nothing that a terminal would obey."""
+    program = start("--port", "0")
+    with Irc(address(program), "anna") as anna:
+        anna.send("QUIT :\x1b[2J\u202eevil\x9b")
+        anna.rest()
+    program.send_signal(signal.SIGTERM)
+    _, log = program.communicate(timeout=20)
+    assert r"anna!anna@127.0.0.1 left: Quit: \x1b[2J\u202eevil\x9b" in log
+
+
+def test_a_port_in_use(start: Start, server: ChatServer) -> None:
+    """If another program has the port, one line says so, and what to do."""
+    port = server.server_address[1]
+    program = start("--port", str(port))
+    out, log = program.communicate(timeout=20)
+    assert (program.returncode, out) == (1, "")
+    assert log == (
+        f"chat: cannot listen on 127.0.0.1:{port} (Address already in use): "
+        "choose another --host or --port, or end the program that is there\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--port", "70000"], "--port 70000: give from 0 to 65535"),
+        (["--port", "irc"], "--port irc: give a whole number"),
+        (["--name", "no name"], "--name no name: give a host name"),
+        (
+            ["--motd", "/nowhere"],
+            "--motd /nowhere: cannot be read (No such file or directory): name a text file",
+        ),
+        (
+            ["--motd", sys.executable],
+            f"--motd {sys.executable}: holds NULs, which IRC cannot send: name a text file",
+        ),
+        (["--colour"], "unrecognized arguments: --colour; --help lists the settings"),
+    ],
+)
+def test_wrong_settings(start: Start, arguments: list[str], complaint: str) -> None:
+    """A setting that cannot be used ends the program by one line that names it, its value and the way out."""
+    program = start(*arguments)
+    out, log = program.communicate(timeout=20)
+    assert (program.returncode, out, log) == (2, "", f"chat: {complaint}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", "two words"),
+        ("network", ""),
+        ("name", ":irc"),
+        ("max_clients", 0),
+        ("sendq", 1),
+        ("topic_length", 500),
+        ("ping_after", float("nan")),
+    ],
+)
+def test_settings_have_rules(name: str, value: object) -> None:
+    """What would break the protocol or the server cannot be set."""
+    with pytest.raises(SettingsError, match=name.replace("_", "-")):
+        Settings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_closing_leaves_nothing_behind() -> None:
+    """A closed server has told its clients why, has closed their connections, and takes no more."""
+    with running(ChatServer(Settings(port=0))) as server:
+        clients = [Irc(server.server_address, f"n{number}") for number in range(20)]
+        for client in clients:
+            client.ask("JOIN #a")
+    assert not server._connections
+    for client in clients:
+        assert client.rest()[-1] == "ERROR :Closing link: 127.0.0.1 (Server shutting down)"
+        client.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.server_address).close()
