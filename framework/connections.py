@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from framework.events import CloseReason
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = ["Connection", "Connections", "LineTooLongError", "Phase", "Reader"]
 
@@ -118,7 +118,7 @@ class Connection(socket.socket):
             self.reason = CloseReason.PEER
         return data
 
-    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0, /) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
         """Receive, as ``socket.recv_into()``; an end of the input when the server drains."""
         if self._held:
             self.release()
@@ -144,7 +144,7 @@ class Connection(socket.socket):
             self.reason = CloseReason.PEER
         return data
 
-    def makefile(  # type: ignore[override] # the overloads of the original, of which one is replaced
+    def makefile(  # the overloads of the original, of which one is replaced
         self, mode: str = "r", buffering: int | None = None, **text: Any
     ) -> Any:
         """Return a file, as ``socket.makefile()``; for reading bytes with a buffer, a ``Reader``."""

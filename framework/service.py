@@ -408,15 +408,16 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request; an accepted stream becomes a ``Connection``."""
         request, client_address = super().get_request()
-        if type(request) is _socket.socket:
-            connection = Connection(self.address_family, self.socket_type, 0, request.detach())
-            connection.address = client_address
-            connection.line_limit = self.line_limit
-            connection.group = (
-                _group(self.address_family, client_address) if self.max_connections_per_peer else None
-            )
-            return cast("RequestT", connection), client_address
-        return request, client_address
+        accepted: object = request
+        # Exactly: what is more than a socket, such as a TLS one, is left as it is.
+        if type(accepted) is not _socket.socket:
+            return request, client_address
+        connection = Connection(accepted.family, accepted.type, 0, accepted.detach())
+        connection.address = client_address
+        connection.line_limit = self.line_limit
+        if self.max_connections_per_peer is not None:
+            connection.group = _group(connection.family, client_address)
+        return cast("RequestT", connection), client_address
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer

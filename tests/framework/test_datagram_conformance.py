@@ -61,7 +61,11 @@ def test_the_handler_knows_its_client(model: Model, transport: Transport, folder
 
 
 def test_a_failing_handler_harms_nobody_else(
-    model: Model, transport: Transport, folder: Path, capfd: pytest.CaptureFixture[str]
+    model: Model,
+    transport: Transport,
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A handler's exception is reported, and the next datagram served."""
     server = model.on(transport)(transport.address(folder), Upper)
@@ -70,7 +74,7 @@ def test_a_failing_handler_harms_nobody_else(
         assert client.recv(100) == b""  # finish() replies whatever happened: the letter
         client.send(b"go")
         assert client.recv(100) == b"GO"
-    assert "ValueError: asked to" in capfd.readouterr().err
+    assert "ValueError: asked to" in capfd.readouterr().err + caplog.text
 
 
 def test_refused_datagrams_are_dropped(model: Model, transport: Transport, folder: Path) -> None:
