@@ -25,7 +25,13 @@ import sys as sys
 import threading as threading
 
 from framework import handlers, server, threads
-from framework._types import DatagramRequest, HandlerFactory, Inet6Address, InetAddress, UnixAddress
+
+# Aliases, for annotations. Not in __all__, which has what the original's has: classes.
+from framework._types import DatagramRequest as DatagramRequest
+from framework._types import HandlerFactory
+from framework._types import Inet6Address as Inet6Address
+from framework._types import InetAddress as InetAddress
+from framework._types import UnixAddress as UnixAddress
 from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
@@ -55,7 +61,6 @@ _Threads = threads.Threads
 __all__ = [
     "BaseRequestHandler",
     "BaseServer",
-    "DatagramRequest",
     "DatagramRequestHandler",
     "Flusher",
     "ForkingMixIn",
@@ -64,8 +69,6 @@ __all__ = [
     "ForkingUnixDatagramServer",
     "ForkingUnixStreamServer",
     "HandlerFactory",
-    "Inet6Address",
-    "InetAddress",
     "Outbox",
     "StreamRequestHandler",
     "TCPServer",
@@ -75,7 +78,6 @@ __all__ = [
     "ThreadingUnixDatagramServer",
     "ThreadingUnixStreamServer",
     "UDPServer",
-    "UnixAddress",
     "UnixDatagramServer",
     "UnixStreamServer",
 ]

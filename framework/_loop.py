@@ -73,6 +73,7 @@ class Loop:
 
     def __init__(self, selector: selectors.BaseSelector, waker: Waker | None = None) -> None:
         self._selector = selector
+        self._select = selector.select
         self._waker = waker
         if waker is not None:
             selector.register(waker, selectors.EVENT_READ)
@@ -90,13 +91,15 @@ class Loop:
 
         False when the time is up, when ``wake()`` was called, and when a signal handler ran.
         """
-        readable = False
-        for key, _ in self._selector.select(timeout):
-            if isinstance(key.fileobj, Waker):
-                key.fileobj.drain()
-            else:
-                readable = True
-        return readable
+        ready = self._select(timeout)
+        if not ready:
+            return False
+        waker = self._waker
+        for key, _ in ready:
+            if key.fileobj is waker and waker is not None:
+                waker.drain()
+                return len(ready) > 1
+        return True
 
     def rest(self, seconds: float) -> None:
         """Let ``seconds`` pass, or less if ``wake()`` is called, whatever the watched files do."""

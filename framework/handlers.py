@@ -7,7 +7,6 @@ answer unknown names in ways of their own.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import socket as _socket
 from types import GenericAlias
@@ -93,9 +92,10 @@ class StreamRequestHandler(BaseRequestHandler[ServerT, _socket.socket, AddressT]
     def finish(self) -> None:
         """Send what ``wfile`` still holds and close both files; the connection stays open."""
         if not self.wfile.closed:
-            # OSError: the peer has gone, and nobody is left to be told.
-            with contextlib.suppress(OSError):
+            try:  # noqa: SIM105 -- per request, and the other costs half a microsecond
                 self.wfile.flush()
+            except OSError:
+                pass  # the peer has gone, and nobody is left to be told
         self.wfile.close()
         self.rfile.close()
 
@@ -128,7 +128,7 @@ class SocketWriter(io.BufferedIOBase):
     """The unbuffered ``wfile``: a ``write()`` returns when the system has taken every octet."""
 
     def __init__(self, connection: _socket.socket) -> None:
-        self._socket = connection
+        self._sock = connection  # programs look for it here
 
     def writable(self) -> bool:
         """Return True."""
@@ -136,10 +136,10 @@ class SocketWriter(io.BufferedIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Send all of ``data``, any buffer, and return its size in octets."""
-        self._socket.sendall(data)
+        self._sock.sendall(data)
         with memoryview(data) as view:
             return view.nbytes
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
-        return self._socket.fileno()
+        return self._sock.fileno()

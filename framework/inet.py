@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket as _socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from framework._types import DatagramRequest, InetAddressT, StreamRequestT
 from framework.server import BaseServer
@@ -50,11 +49,12 @@ class TCPServer(BaseServer[StreamRequestT, InetAddressT]):
     def __init__(
         self,
         server_address: InetAddress | Inet6Address,
-        RequestHandlerClass: HandlerFactory[_socket.socket, InetAddressT, Self],
+        # Any: with the address here, a checker would solve it by the handler's instead of taking the default.
+        RequestHandlerClass: HandlerFactory[_socket.socket, Any, Self],
         bind_and_activate: bool = True,
     ) -> None:
         # The signatures say which address and handler go with which class; the base takes any.
-        BaseServer.__init__(self, server_address, RequestHandlerClass)  # type: ignore[misc]
+        BaseServer.__init__(self, server_address, RequestHandlerClass)  # pyright: ignore[reportArgumentType]
         self.socket = _socket.socket(self.address_family, self.socket_type)
         if bind_and_activate:
             try:
@@ -97,9 +97,10 @@ class TCPServer(BaseServer[StreamRequestT, InetAddressT]):
 
         ``close()`` alone would not say so where a forked child holds a copy of the descriptor.
         """
-        # OSError: the peer was faster, or the handler closed or detached the connection.
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105 -- per request, and the other costs half a microsecond
             request.shutdown(_socket.SHUT_WR)  # type: ignore[attr-defined]
+        except OSError:
+            pass  # the peer was faster, or the handler closed or detached the connection
         self.close_request(request)
 
     def close_request(self, request: StreamRequestT) -> None:
@@ -125,7 +126,7 @@ class UDPServer(TCPServer[DatagramRequest, InetAddressT]):
         def __init__(
             self,
             server_address: InetAddress | Inet6Address,
-            RequestHandlerClass: HandlerFactory[DatagramRequest, InetAddressT, Self],
+            RequestHandlerClass: HandlerFactory[DatagramRequest, Any, Self],
             bind_and_activate: bool = True,
         ) -> None: ...
 

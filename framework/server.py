@@ -28,7 +28,6 @@ from framework._types import AddressT, Generic, RequestT
 
 if TYPE_CHECKING:
     import socket as _socket
-    from types import TracebackType
 
     from framework._types import HandlerFactory
 
@@ -72,11 +71,23 @@ class BaseServer(Generic[RequestT, AddressT]):
     __starved: bool = False
 
     if TYPE_CHECKING:
-        # The subclass brings both; only handle_request() asks for the socket.
+        # The subclass brings these, or one of the classes it is mixed with: at run time they must not be in the way.
+        # Only handle_request() asks for the socket.
         socket: _socket.socket
 
         def fileno(self) -> int:
             """Return the descriptor that is readable when a request waits."""
+            ...
+
+        def get_request(self) -> tuple[RequestT, AddressT]:
+            """Take the next request from the system; runs on the loop, once the descriptor is readable.
+
+            Returns:
+                The request and its client's address.
+
+            Raises:
+                OSError: there is none after all; the loop goes on.
+            """
             ...
 
     else:
@@ -113,15 +124,13 @@ class BaseServer(Generic[RequestT, AddressT]):
                 # Published before the first look at the flag: shutdown() sets the flag first and looks
                 # for the loop second, so one of the two sees the other.
                 self.__loop = loop
-                if self.__shutdown_request:
-                    loop.wake()
-                while True:
+                while not self.__shutdown_request:
                     if self.__starved:
                         self.__starved = False
                         loop.rest(_REST if poll_interval is None else min(_REST, poll_interval))
                     ready = loop.wait(poll_interval)
                     if self.__shutdown_request:
-                        break
+                        break  # type: ignore[unreachable] # not for mypy to know: another thread set it
                     if ready:
                         self._handle_request_noblock()
                     self.service_actions()
@@ -155,7 +164,7 @@ class BaseServer(Generic[RequestT, AddressT]):
         Waits for the shorter of the socket's own timeout and ``timeout``. Does not look at ``shutdown()``.
 
         Returns:
-            What ``handle_timeout()`` returned, or ``None``.
+            What ``handle_timeout()`` returned, otherwise ``None``.
         """
         limits = [limit for limit in (self.socket.gettimeout(), self.timeout) if limit is not None]
         timeout = min(limits) if limits else None
@@ -167,10 +176,9 @@ class BaseServer(Generic[RequestT, AddressT]):
                     timeout = deadline - time.monotonic()
                     if timeout < 0:
                         return self.handle_timeout()
-        self._handle_request_noblock()
-        return None
+        return self._handle_request_noblock()
 
-    def _handle_request_noblock(self) -> None:
+    def _handle_request_noblock(self) -> object:
         """Take one request that is ready and start it.
 
         Loops outside the framework call it on a server whose descriptor is readable, so the name is
@@ -180,10 +188,10 @@ class BaseServer(Generic[RequestT, AddressT]):
             request, client_address = self.get_request()
         except OSError as error:
             self.__starved = error.errno in _LASTING_ERRORS
-            return
+            return None
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
-            return
+            return None
         try:
             self.process_request(request, client_address)
         except Exception:
@@ -192,19 +200,9 @@ class BaseServer(Generic[RequestT, AddressT]):
         except BaseException:
             self.shutdown_request(request)
             raise
+        return None
 
     # -- the hooks -------------------------------------------------------------------------------------
-
-    def get_request(self) -> tuple[RequestT, AddressT]:
-        """Take the next request from the system; runs on the loop, once the descriptor is readable.
-
-        Returns:
-            The request and its client's address.
-
-        Raises:
-            OSError: there is none after all; the loop goes on.
-        """
-        raise NotImplementedError
 
     def verify_request(self, request: RequestT, client_address: AddressT) -> bool:
         """Tell whether to serve the request; runs on the loop, so it must not block."""
@@ -250,9 +248,7 @@ class BaseServer(Generic[RequestT, AddressT]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *args: object) -> None:
         self.server_close()
 
 

@@ -29,7 +29,9 @@ class Threads(deque[threading.Thread]):
     """
 
     def append(self, thread: threading.Thread, /) -> None:
-        """Take in a thread that has been started."""
+        """Take in a thread that has been started, unless nobody is to wait for it."""
+        if thread.daemon:
+            return
         for _ in range(2):
             try:
                 oldest = self.popleft()
@@ -48,7 +50,10 @@ class Threads(deque[threading.Thread]):
 
 
 class NoThreads:
-    """The threads of a server that has not started any, shared by all such servers."""
+    """The threads of a server that waits for none, shared by all such servers."""
+
+    def append(self, thread: threading.Thread, /) -> None:
+        """Do nothing."""
 
     def join(self) -> None:
         """Do nothing."""
@@ -89,7 +94,7 @@ class ThreadingMixIn(MixIn[RequestT, AddressT]):
         thread.daemon = self.daemon_threads
         thread.start()
         # Only now: a thread that could not be started cannot be joined either.
-        if self.block_on_close and not thread.daemon:
+        if self.block_on_close:
             vars(self).setdefault("_threads", Threads()).append(thread)
 
     def server_close(self) -> None:

@@ -199,5 +199,5 @@ def test_a_bare_handler_gets_the_connection(model: Model, transport: Transport, 
 
     server = model.on(transport)(transport.address(folder), Bare)
     server.socket.settimeout(PATIENCE)
-    with serving(server), transport.client(server.server_address) as client:
-        assert ask(client, b"\n") == b"None\n"
+    with serving(server), transport.client(server.server_address) as client, client.makefile("rb") as answers:
+        assert answers.read() == b"None\n"
