@@ -118,7 +118,7 @@ class Connection(socket.socket):
             self.reason = CloseReason.PEER
         return data
 
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive, as ``socket.recv_into()``; an end of the input when the server drains."""
         if self._held:
             self.release()

@@ -24,8 +24,10 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionLoggingObserver",
     "ConnectionOpened",
+    "DatagramTruncated",
     "DrainBegan",
     "DrainEnded",
+    "Event",
     "HandlerFailed",
     "LoggingObserver",
     "Observer",
@@ -61,8 +63,14 @@ class RejectReason(enum.Enum):
     PEER_LIMIT = "max_connections_per_peer"
 
 
+class Event:
+    """What all events are."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class ConnectionOpened:
+class ConnectionOpened(Event):
     """A connection was accepted; nobody has looked at it yet."""
 
     number: int
@@ -72,7 +80,7 @@ class ConnectionOpened:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionClosed:
+class ConnectionClosed(Event):
     """A connection has ended."""
 
     number: int
@@ -84,7 +92,7 @@ class ConnectionClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Event):
     """A connection was closed without a handler."""
 
     address: Any
@@ -92,7 +100,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class HandlerFailed:
+class HandlerFailed(Event):
     """A handler raised what was no fault of its client."""
 
     address: Any
@@ -100,28 +108,37 @@ class HandlerFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptFailed:
+class AcceptFailed(Event):
     """The system cannot accept for now; told once until it can again."""
 
     error: OSError
 
 
 @dataclass(frozen=True, slots=True)
-class Overloaded:
+class DatagramTruncated(Event):
+    """A datagram was longer than ``max_packet_size``, and its end is lost."""
+
+    address: Any
+    octets: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overloaded(Event):
     """The cap on connections was reached: further clients wait in the backlog."""
 
     open: int
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Event):
     """Clients are accepted again."""
 
     open: int
 
 
 @dataclass(frozen=True, slots=True)
-class DrainBegan:
+class DrainBegan(Event):
     """Every connection is asked to end."""
 
     open: int
@@ -129,7 +146,7 @@ class DrainBegan:
 
 
 @dataclass(frozen=True, slots=True)
-class DrainEnded:
+class DrainEnded(Event):
     """The drain is over."""
 
     completed: int
@@ -158,6 +175,9 @@ class Observer:
     def accept_failed(self, event: AcceptFailed) -> None:
         """Take note that the system cannot accept."""
 
+    def datagram_truncated(self, event: DatagramTruncated) -> None:
+        """Take note of a datagram that lost its end."""
+
     def overloaded(self, event: Overloaded) -> None:
         """Take note that the cap was reached."""
 
@@ -171,12 +191,13 @@ class Observer:
         """Take note of the end of a drain."""
 
 
-_METHODS: dict[type[Any], str] = {
+_METHODS: dict[type[Event], str] = {
     ConnectionOpened: "connection_opened",
     ConnectionClosed: "connection_closed",
     Rejected: "rejected",
     HandlerFailed: "handler_failed",
     AcceptFailed: "accept_failed",
+    DatagramTruncated: "datagram_truncated",
     Overloaded: "overloaded",
     Recovered: "recovered",
     DrainBegan: "drain_began",
@@ -188,7 +209,7 @@ class Observers:
     """Who is told what: for each kind of event the methods that are more than the base's."""
 
     def __init__(self) -> None:
-        self._told: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+        self._told: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
         self._all: tuple[Observer, ...] = ()
 
     def attach(self, observer: Observer) -> None:
@@ -199,11 +220,11 @@ class Observers:
         """Tell ``observer`` no more; does nothing if it is not attached."""
         self._set(tuple(each for each in self._all if each is not observer))
 
-    def wants(self, kind: type[Any]) -> bool:
+    def wants(self, kind: type[Event]) -> bool:
         """Tell whether anybody wants events of that kind: ask before making one."""
         return kind in self._told
 
-    def tell(self, event: Any) -> None:  # of one of the kinds above
+    def tell(self, event: Event) -> None:
         """Hand the event to whoever wants it."""
         for method in self._told.get(type(event), ()):
             try:
@@ -215,7 +236,7 @@ class Observers:
 
     def _set(self, observers: tuple[Observer, ...]) -> None:
         # Built aside and put in place at once: other threads are telling meanwhile.
-        told: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+        told: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
         for kind, name in _METHODS.items():
             methods = tuple(
                 getattr(observer, name)
@@ -249,6 +270,11 @@ class LoggingObserver(Observer):
     def accept_failed(self, event: AcceptFailed) -> None:
         """Log at ERROR."""
         self._logger.error("cannot accept for now: %s", event.error)
+
+    def datagram_truncated(self, event: DatagramTruncated) -> None:
+        """Log at WARNING."""
+        where = event.address
+        self._logger.warning("a datagram of %d octets from %r was cut to %d", event.octets, where, event.kept)
 
     def overloaded(self, event: Overloaded) -> None:
         """Log at WARNING."""

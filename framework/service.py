@@ -19,7 +19,6 @@ import contextlib
 import errno
 import ipaddress
 import math
-import os
 import socket as _socket
 import sys
 import threading
@@ -36,6 +35,7 @@ from framework.events import (
     CloseReason,
     ConnectionClosed,
     ConnectionOpened,
+    DatagramTruncated,
     DrainBegan,
     DrainEnded,
     HandlerFailed,
@@ -47,7 +47,7 @@ from framework.events import (
     Rejected,
     RejectReason,
 )
-from framework.inet import TCPServer
+from framework.inet import TCPServer, UDPServer
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
@@ -87,6 +87,7 @@ _TRANSIENT = frozenset(
 # What a handler meets because of its client; no fault of the program.
 _CLIENT_FAULTS = (ConnectionError, TimeoutError, LineTooLongError)
 
+_RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
 # Trio and Ranch pause for 100 ms too.
@@ -129,6 +130,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     request_queue_size: int = 1024
     # A handler that is stuck must not keep the program from ending; the registry waits for the others.
     daemon_threads: bool = True
+    # The most that UDP can carry (RFC 768), and more than Unix senders send by default.
+    max_packet_size: int = 65535
 
     max_connections: int | None = 1024
     """Open at once; at this number the listener pauses and clients wait in the backlog. Ranch's default."""
@@ -161,7 +164,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__prepare()
             super().__init__(*args, **kwargs)
 
-    def __prepare(self) -> None:
+    def __prepare(self) -> None:  # pyright: ignore[reportUnusedFunction] # called above
         self.__state = ServerState.NEW
         self.__state_guard = threading.RLock()
         self.__connections = Connections()
@@ -177,6 +180,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         timeouts = (self.idle_timeout, self.read_timeout, self.write_timeout, self.lifetime)
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
+        self.__datagrams = issubclass(type(self), UDPServer)
+        self.__buffer = bytearray()
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -229,16 +234,17 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__take(Step.SERVE)
         self.__thread = threading.current_thread()
         self.__watching = True  # the base's loop begins so
-        # A burst of accepts ends when there is nothing left, which a blocking accept() would wait for. Done to the
-        # descriptor and not to the socket: handle_request() would take a socket's timeout for its own.
-        if self.socket.type == _socket.SOCK_STREAM:
-            os.set_blocking(self.fileno(), False)
+        # A burst ends when nothing is left, which a blocking accept() would wait for. A datagram socket stays
+        # blocking, since replies leave by it: there, each receive asks not to wait.
+        timeout = self.socket.gettimeout()
+        self.socket.settimeout(None if self.__datagrams else 0)
         try:
             super().serve_forever(min(self.__tick, math.inf if poll_interval is None else poll_interval))
         finally:
             self.__loop = None
             self.__thread = None
             if self.__state is not ServerState.CLOSED:
+                self.socket.settimeout(timeout)
                 self.__take(Step.STOP)
 
     def _open_loop(self) -> Loop:
@@ -407,6 +413,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request; an accepted stream becomes a ``Connection``."""
+        if self.__datagrams:
+            return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
         request, client_address = super().get_request()
         accepted: object = request
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
@@ -418,6 +426,20 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if self.max_connections_per_peer is not None:
             connection.group = _group(connection.family, client_address)
         return cast("RequestT", connection), client_address
+
+    def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
+        """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
+        size = self.max_packet_size
+        buffer = self.__buffer
+        if len(buffer) != size:
+            buffer = self.__buffer = bytearray(size)
+        # With MSG_TRUNC Linux returns the true length, whatever fits (recv(2)).
+        length, client_address = sock.recvfrom_into(buffer, size, _RECEIVE)
+        if length > size:
+            if self.__observers.wants(DatagramTruncated):
+                self.__observers.tell(DatagramTruncated(client_address, length, size))
+            length = size
+        return (bytes(memoryview(buffer)[:length]), sock), client_address
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import framework
-from framework.service import ServiceMixIn
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
+from framework.service import ServiceMixIn
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
 PATIENCE = 20.0
