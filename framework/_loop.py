@@ -44,6 +44,10 @@ class Waker:
         """Return the descriptor that turns readable on ``wake()``."""
         return self._reader.fileno()
 
+    def writer(self) -> int:
+        """Return the descriptor that ``signal.set_wakeup_fd()`` may write to instead of calling ``wake()``."""
+        return self._writer.fileno()
+
     def wake(self) -> None:
         """Make the descriptor readable; does nothing when it is so already or when closed."""
         # BlockingIOError: the pipe is full of earlier calls, which wake just as well. OSError: closed.

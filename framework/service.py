@@ -19,16 +19,18 @@ import contextlib
 import errno
 import ipaddress
 import math
+import os
 import socket as _socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
 from framework.connections import Connection, Connections, LineTooLongError, Phase
 from framework.events import (
     AcceptFailed,
@@ -47,10 +49,13 @@ from framework.events import (
     Rejected,
     RejectReason,
 )
+from framework.handover import adopt, endpoint_of
 from framework.inet import TCPServer, UDPServer
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
+from framework.listeners import locate
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
+from framework.unix_service import UnixListener
 
 if TYPE_CHECKING:
     from framework._loop import Loop
@@ -87,6 +92,8 @@ _TRANSIENT = frozenset(
 # What a handler meets because of its client; no fault of the program.
 _CLIENT_FAULTS = (ConnectionError, TimeoutError, LineTooLongError)
 
+_SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
+
 _RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
@@ -94,6 +101,12 @@ _TICK = 0.5
 _REST = 0.1
 # After a connection was cut, how long its handler gets to notice, in seconds.
 _GRACE = 1.0
+# How long a client that has connected may take to send its first request, once the server drains: what was on its
+# way then is served. Go grants such a connection 5 s, but has no other look at what is under way.
+_FRESH = 1.0
+# What a connection counts when it has begun to read a line, which is one turn for the reader and one for the
+# connection, and has not written yet.
+_FIRST_READ = 2
 # Unread input that is swallowed before a close, as gunicorn does: 2 s, 64 KiB.
 _LINGER_SECONDS = 2.0
 _LINGER_OCTETS = 65536
@@ -153,6 +166,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     accept_burst: int = 64
     """Connections accepted per turn of the loop, so that those who are served get theirs."""
 
+    peer_credentials: bool = False
+    """Make ``client_address``, on a Unix socket, a ``UnixPeer`` with ``credentials``. Off: it costs each request."""
+
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
 
@@ -160,13 +176,17 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         __class_getitem__ = classmethod(GenericAlias)
 
         # Not for type checkers: which arguments go with which class, the server's own signature says.
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
             self.__prepare()
-            super().__init__(*args, **kwargs)
+            if isinstance(server_address, Endpoint):
+                server_address = self.__locate(server_address)
+            super().__init__(server_address, *args, **kwargs)
 
     def __prepare(self) -> None:  # pyright: ignore[reportUnusedFunction] # called above
         self.__state = ServerState.NEW
-        self.__state_guard = threading.RLock()
+        self.__state_guard = threading.Condition()
+        self.__endpoint: Endpoint | None = None
+        self.__last_turn = 0.0
         self.__connections = Connections()
         self.__observers = Observers()
         for make in self.observers:
@@ -195,6 +215,16 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Whether a handler should come to an end soon."""
         return self.__state is ServerState.DRAINING
 
+    @property
+    def last_turn(self) -> float:
+        """When the loop was last seen to turn, on the monotonic clock: a watchdog tells by it that it hangs."""
+        return self.__last_turn
+
+    def wait_for_state(self, *states: ServerState, timeout: float | None = None) -> bool:
+        """Wait until the server is in one of ``states``, for ``timeout`` seconds at most; tell whether it is."""
+        with self.__state_guard:
+            return self.__state_guard.wait_for(lambda: self.__state in states, timeout)
+
     def info(self) -> ServiceInfo:
         """Return the state and the open connections."""
         now = time.monotonic()
@@ -220,6 +250,35 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     # -- life --------------------------------------------------------------------------------------------------
 
+    def __locate(self, endpoint: Endpoint) -> Any:  # pyright: ignore[reportUnusedFunction] # called above
+        """Take note of an endpoint, and return it in the form of its family."""
+        self.__endpoint = endpoint
+        if isinstance(endpoint, InetEndpoint | UnixEndpoint):
+            if endpoint.datagrams != self.__datagrams:
+                served = "datagrams" if self.__datagrams else "connections"
+                problem = f"{type(self).__name__} serves {served}, for which {endpoint} is no address"
+                raise AddressError("scheme", f"{problem}; write {_SCHEMES[served]}")
+            if isinstance(endpoint, InetEndpoint):
+                kind = _socket.SOCK_DGRAM if self.__datagrams else _socket.SOCK_STREAM
+                self.address_family, address = locate(endpoint, kind)
+                return address
+            self.address_family = _socket.AF_UNIX
+            return os.fsencode(endpoint.path) if endpoint.abstract else endpoint.path
+        return None
+
+    def server_bind(self) -> None:
+        """Bind the socket, or take the one that systemd or an earlier life of the program has bound."""
+        # Exactly: what is more than a socket was put in its place by a program that knows what it does.
+        if type(self.socket) is _socket.socket:
+            endpoint = self.__endpoint or endpoint_of(self.socket, self.server_address)
+            if endpoint is not None:
+                listener = adopt(self.socket, endpoint)
+                if self.peer_credentials and isinstance(listener, UnixListener):
+                    listener.tell_credentials()
+                self.socket = listener
+                self.address_family = listener.family
+        super().server_bind()  # type: ignore[misc] # of TCPServer, or whoever else calls this
+
     def server_activate(self) -> None:
         """Begin to listen."""
         super().server_activate()
@@ -233,6 +292,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """
         self.__take(Step.SERVE)
         self.__thread = threading.current_thread()
+        self.__last_turn = time.monotonic()
         self.__watching = True  # the base's loop begins so
         # A burst ends when nothing is left, which a blocking accept() would wait for. A datagram socket stays
         # blocking, since replies leave by it: there, each receive asks not to wait.
@@ -267,6 +327,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """
         self.__take(Step.RESUME)
 
+    def reload(self) -> None:
+        """Read anew what may have changed, such as certificates; ``serve()`` calls it on SIGHUP. Here: nothing."""
+
     def shutdown(self) -> None:
         """End ``serve_forever()`` and wait for it; the requests that run go on.
 
@@ -299,11 +362,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         asked = list(self.__connections)
         if self.__observers.wants(DrainBegan):
             self.__observers.tell(DrainBegan(len(asked), seconds))
-        for connection in asked:
-            connection.drained = True
-            if connection.phase is Phase.IDLE:
-                connection.end_input(CloseReason.DRAIN)
-        self.__connections.wait_for(lambda count: count == 0, seconds)
+        # A client that has only just connected may not have got its first request through yet.
+        fresh = time.monotonic() - _FRESH
+        _ask_to_end(each for each in asked if each.opened < fresh or each.turns > _FIRST_READ)
+        first = min(_FRESH, seconds)
+        if not self.__connections.wait_for(lambda count: count == 0, first):
+            # All of them: the loop may have been accepting one just now.
+            _ask_to_end(self.__connections)
+            self.__connections.wait_for(lambda count: count == 0, seconds - first)
         late = list(self.__connections)
         for connection in late:
             connection.cut(CloseReason.DRAIN)
@@ -318,6 +384,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
         with self.__state_guard:
             self.__state = next_state(self.__state, Step.CLOSE)
+            self.__state_guard.notify_all()
         super().server_close()
         if len(self.__connections) and self.__thread is not threading.current_thread():
             self.__drain(self.drain_timeout)
@@ -325,6 +392,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __take(self, step: Step) -> None:
         with self.__state_guard:
             self.__state = next_state(self.__state, step)
+            self.__state_guard.notify_all()
             loop = self.__loop
         if loop is not None:
             loop.wake()
@@ -334,7 +402,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def service_actions(self) -> None:
         """Sweep, and watch the listener or leave it alone."""
         super().service_actions()
-        now = time.monotonic()
+        now = self.__last_turn = time.monotonic()
         if now >= self.__next_sweep:
             self.__next_sweep = now + self.__tick
             self.__sweep(now)
@@ -513,6 +581,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         loop = self.__loop
         if self.__overloaded and loop is not None:
             loop.wake()
+
+
+def _ask_to_end(connections: Iterable[Connection]) -> None:
+    """Let no further request be read from them."""
+    for connection in connections:
+        connection.drained = True
+        if connection.phase is Phase.IDLE:
+            connection.end_input(CloseReason.DRAIN)
 
 
 def _linger(connection: Connection) -> None:
