@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from framework.addresses import (
     AddressError,
@@ -176,8 +176,8 @@ def endpoint_of(sock: socket.socket, address: object) -> Endpoint | None:
             return UnixEndpoint(os.fsdecode(address), datagrams)
         if sock.family in {socket.AF_INET, socket.AF_INET6} and isinstance(address, tuple):
             every = "::" if sock.family == socket.AF_INET6 else "0.0.0.0"
-            host, port, *_ = cast("tuple[Any, ...]", address)
-            return InetEndpoint(host or every, port, datagrams)
+            pair: tuple[Any, ...] = address
+            return InetEndpoint(pair[0] or every, pair[1], datagrams)
     return None
 
 
