@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from framework._signals import Signals
@@ -78,27 +78,17 @@ class _Member:
 
     def __init__(self, server: ServiceMixIn[Any, Any], signals: Signals) -> None:
         self.server = server
+        self.running = True
+        """Whether the loop has not ended yet."""
         self.failed = False
+        self.ended = False
+        """Whether ``end()`` is over."""
         self._signals = signals
-        self._seconds = 0.0
-        # Daemons: neither a loop that hangs in a handler nor the wait for it may keep the program from ending.
-        self._loop = threading.Thread(target=self._serve, name=f"serving {self}", daemon=True)
-        self._end = threading.Thread(target=self._stop, name=f"ending {self}", daemon=True)
 
     def __str__(self) -> str:
         listener = self.server.socket
         where = listener.endpoint if isinstance(listener, Listener) else self.server.server_address
         return f"{type(self.server).__name__} on {where}"
-
-    @property
-    def running(self) -> bool:
-        """Whether the loop has not ended yet."""
-        return self._loop.is_alive()
-
-    @property
-    def ended(self) -> bool:
-        """Whether ``end()`` is over."""
-        return not self._end.is_alive()
 
     def hangs(self, seconds: float) -> bool:
         """Tell whether the loop has not turned for so long."""
@@ -106,7 +96,7 @@ class _Member:
 
     def start(self) -> bool:
         """Start the loop; return once it serves, or has failed to, and which."""
-        self._loop.start()
+        self._begin(self._serve, "serving")
         while not self.server.wait_for_state(ServerState.SERVING, timeout=0.1):
             if not self.running:
                 return False
@@ -119,12 +109,15 @@ class _Member:
 
     def end(self, seconds: float) -> None:
         """Drain for ``seconds`` and close, in a thread."""
-        self._seconds = seconds
-        self._end.start()
+        self._begin(lambda: self._stop(seconds), "ending")
 
     def force(self) -> None:
         """Cut what still runs, in a thread."""
-        threading.Thread(target=self._drain, args=(0,), name=f"cutting {self}", daemon=True).start()
+        self._begin(lambda: self._drain(0), "cutting")
+
+    def _begin(self, what: Callable[[], None], name: str) -> None:
+        # A daemon: neither a loop that hangs in a handler nor the wait for it may keep the program from ending.
+        threading.Thread(target=what, name=f"{name} {self}", daemon=True).start()
 
     def _drain(self, seconds: float) -> None:
         # ServerStateError: its loop has ended, and server_close() sees to what is left.
@@ -139,17 +132,19 @@ class _Member:
             self.failed = True
             _log.exception("%s failed", self)
         finally:
+            self.running = False
             self._signals.wake()
 
-    def _stop(self) -> None:
+    def _stop(self, seconds: float) -> None:
         try:
-            self._drain(self._seconds)
+            self._drain(seconds)
             self.server.shutdown()
             self.server.server_close()
         except Exception:
             self.failed = True
             _log.exception("closing %s failed", self)
         finally:
+            self.ended = True
             self._signals.wake()
 
 

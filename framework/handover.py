@@ -87,6 +87,8 @@ class Inheritance:
             entry = entries.pop(0)
         elif isinstance(endpoint, DescriptorEndpoint):
             entry = _Entry(endpoint.descriptor)
+            for others in self._entries.values():  # it may have a name as well
+                others[:] = [other for other in others if other.descriptor != entry.descriptor]
         elif isinstance(endpoint, SystemdEndpoint):
             passed = ", ".join(
                 key for key, left in self._entries.items() if left and key.startswith("systemd:")

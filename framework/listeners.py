@@ -39,7 +39,8 @@ class Listener(socket.socket):
         """Make ``sock`` a listener; the object that is given is empty afterwards."""
         timeout = sock.gettimeout()
         self = cls(sock.family, sock.type, sock.proto, sock.detach())
-        self.settimeout(timeout)
+        if timeout is not None:  # else it is as it was made, which must not be touched: see settimeout()
+            self.settimeout(timeout)
         self.endpoint = endpoint
         return self
 
