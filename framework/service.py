@@ -187,6 +187,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__state_guard = threading.Condition()
         self.__endpoint: Endpoint | None = None
         self.__last_turn = 0.0
+        self.__runs = 0
         self.__connections = Connections()
         self.__observers = Observers()
         for make in self.observers:
@@ -301,11 +302,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         try:
             super().serve_forever(min(self.__tick, math.inf if poll_interval is None else poll_interval))
         finally:
-            self.__loop = None
-            self.__thread = None
-            if self.__state is not ServerState.CLOSED:
-                self.socket.settimeout(timeout)
-                self.__take(Step.STOP)
+            with self.__state_guard:
+                self.__loop = None
+                if self.__state is not ServerState.CLOSED:
+                    self.socket.settimeout(timeout)
+                    self.__take(Step.STOP)
+                self.__thread = None
+                self.__runs += 1
+                self.__state_guard.notify_all()
 
     def _open_loop(self) -> Loop:
         self.__loop = super()._open_loop()
@@ -337,11 +341,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         thread, in a handler that runs inline for one, it does not wait.
         """
         with self.__state_guard:
-            serving = self.__thread
+            serving, run = self.__thread, self.__runs
             if serving is None or serving is threading.current_thread():
                 self._BaseServer__shutdown_request = True
                 return
         super().shutdown()
+        # The base's loop has ended, and what follows it may still run: server_close() must not come in between.
+        with self.__state_guard:
+            self.__state_guard.wait_for(lambda: self.__runs != run)
 
     def drain(self, deadline: float | None = None) -> DrainResult:
         """Take no more requests, let those that run come to their end, and cut off those that do not.

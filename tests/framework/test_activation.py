@@ -97,7 +97,9 @@ class Program:
 
     def wait(self) -> int:
         """Wait for the end of the process that was started, and return its status."""
-        return self.process.wait(PATIENCE)
+        status = self.process.wait(PATIENCE)
+        print(self.told())  # shown when the test fails
+        return status
 
     def restart(self) -> None:
         """Restart it, and wait until its predecessor has gone."""
