@@ -169,7 +169,7 @@ def adopt(sock: socket.socket, endpoint: Endpoint) -> Listener:
     return listener
 
 
-def endpoint_of(sock: socket.socket, address: object) -> Endpoint | None:
+def endpoint_of(sock: socket.socket, address: Any) -> Endpoint | None:
     """Return as an endpoint what a program gave in the form of the family, or ``None`` for other families."""
     datagrams = sock.type == socket.SOCK_DGRAM
     # A host that no URL can say, such as ``127.1``: bind(2) may still know it.
@@ -178,8 +178,8 @@ def endpoint_of(sock: socket.socket, address: object) -> Endpoint | None:
             return UnixEndpoint(os.fsdecode(address), datagrams)
         if sock.family in {socket.AF_INET, socket.AF_INET6} and isinstance(address, tuple):
             every = "::" if sock.family == socket.AF_INET6 else "0.0.0.0"
-            pair: tuple[Any, ...] = address
-            return InetEndpoint(pair[0] or every, pair[1], datagrams)
+            host, port = address[:2]
+            return InetEndpoint(host or every, port, datagrams)
     return None
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.systemd import Notifier, PassedSocket, passed_sockets
+from framework.systemd import Notifier, passed_sockets
 from tests.framework.spec import PATIENCE
 
 

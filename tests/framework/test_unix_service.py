@@ -296,11 +296,11 @@ def test_an_abstract_name_is_bound(folder: Path) -> None:
 
 def test_a_tcp_service_listens_on_a_path_as_well(folder: Path) -> None:
     """The URL says which family, not the class: an operator may move a service from a port to a path."""
-    with ThreadingTCPService(at(f"unix://{folder}/a.sock"), Echo) as server, serving(server):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(folder / "a.sock"))
-            client.sendall(b"hi\n")
-            assert client.recv(99) == b"hi\n"
+    server = ThreadingTCPService(at(f"unix://{folder}/a.sock"), Echo)
+    with serving(server), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(folder / "a.sock"))
+        client.sendall(b"hi\n")
+        assert client.recv(99) == b"hi\n"
 
 
 def test_the_letter_is_left_alone(folder: Path) -> None:
@@ -389,7 +389,7 @@ def test_descriptors_that_a_peer_sends_are_not_taken(folder: Path) -> None:
 
     class Count(BaseRequestHandler):
         def handle(self) -> None:
-            seen.append(len(os.listdir("/proc/self/fd")))
+            seen.append(len(list(Path("/proc/self/fd").iterdir())))
             if len(seen) == 2:
                 server.shutdown()
 
