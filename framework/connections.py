@@ -75,6 +75,7 @@ class Connection(socket.socket):
         "line_limit",
         "number",
         "opened",
+        "patience",
         "phase",
         "reason",
         "seen",
@@ -97,6 +98,8 @@ class Connection(socket.socket):
         self.drained = False
         """Whether to read no further request."""
         self.line_limit = 0
+        self.patience: float | None = None
+        """Seconds that ``settimeout()`` set, where the descriptor itself does not block."""
         self._held: list[bytes] = []
         self._held_size = 0
         self._reader: Reader | None = None

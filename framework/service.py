@@ -156,6 +156,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
 
+    _connection_class: type[Connection] = Connection
+
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
@@ -248,8 +250,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self.__take(Step.STOP)
 
     def _open_loop(self) -> Loop:
-        self.__loop = super()._open_loop()
-        return self.__loop
+        return self._use_loop(super()._open_loop())
+
+    def _use_loop(self, loop: Loop) -> Loop:
+        self.__loop = loop
+        return loop
 
     def suspend(self) -> None:
         """Take no more requests; those that run go on, and new clients wait in the backlog.
@@ -296,23 +301,32 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         return self.__drain(self.drain_timeout if deadline is None else deadline)
 
     def __drain(self, seconds: float) -> DrainResult:
-        asked = list(self.__connections)
+        asked = len(self.__connections)
         if self.__observers.wants(DrainBegan):
-            self.__observers.tell(DrainBegan(len(asked), seconds))
-        for connection in asked:
-            connection.drained = True
-            if connection.phase is Phase.IDLE:
-                connection.end_input(CloseReason.DRAIN)
+            self.__observers.tell(DrainBegan(asked, seconds))
+        self._ask_to_end()
         self.__connections.wait_for(lambda count: count == 0, seconds)
-        late = list(self.__connections)
-        for connection in late:
-            connection.cut(CloseReason.DRAIN)
+        late = self._cut_all()
         self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
         abandoned = len(self.__connections)
-        result = DrainResult(max(len(asked) - len(late), 0), len(late) - abandoned, abandoned)
+        result = DrainResult(max(asked - late, 0), late - abandoned, abandoned)
         if self.__observers.wants(DrainEnded):
             self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
         return result
+
+    def _ask_to_end(self) -> None:
+        """Let connections that wait for a request meet the end of their input, now or when they wait next."""
+        for connection in self.__connections:
+            connection.drained = True
+            if connection.phase is Phase.IDLE:
+                connection.end_input(CloseReason.DRAIN)
+
+    def _cut_all(self) -> int:
+        """End all connections, both ways, and return how many these were."""
+        late = list(self.__connections)
+        for connection in late:
+            connection.cut(CloseReason.DRAIN)
+        return len(late)
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
@@ -420,7 +434,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
         if type(accepted) is not _socket.socket:
             return request, client_address
-        connection = Connection(accepted.family, accepted.type, 0, accepted.detach())
+        connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
@@ -523,15 +537,16 @@ def _linger(connection: Connection) -> None:
     if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
         return
     with contextlib.suppress(OSError):
-        connection.settimeout(0)
-        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS))
+        connection.settimeout(None)
+        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS, _socket.MSG_DONTWAIT))
         if not swallowed:
             return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
+        connection.drained = False  # it is not a request that is read now
         deadline = time.monotonic() + _LINGER_SECONDS
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
-            octets = len(_socket.socket.recv(connection, _LINGER_OCTETS))
+            octets = len(connection.recv(_LINGER_OCTETS))
             if not octets:
                 return
             swallowed += octets
