@@ -75,6 +75,7 @@ class Hub:
         self.current = current
         self._at_exit = at_exit
         self.main = current()
+        self.switch = self.main.switch
         self.readers: dict[int, Waiter] = {}
         self.writers: dict[int, Waiter] = {}
         self.thread = threading.get_ident()
@@ -85,8 +86,8 @@ class Hub:
         self._waker = Waker()
         self._epoll.register(self._waker, _IN)
         self._waker_fd = self._waker.fileno()
-        self._registered: set[int] = {self._waker_fd}
-        self._muted: set[int] = set()
+        self.registered: set[int] = {self._waker_fd}
+        self.muted: set[int] = set()
         self._watched: dict[int, HasFileno] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._sequence = itertools.count()
@@ -122,21 +123,34 @@ class Hub:
         self.waiting = False
         self.turn += 1
         readable = False
-        readers, writers = self.readers, self.writers
+        take = self.readers.pop
         for descriptor, mask in events:
-            waiter = readers.pop(descriptor, None) if mask & ~_OUT else None
-            if waiter is not None or (mask & ~_IN and (waiter := writers.pop(descriptor, None)) is not None):
+            if mask == _IN and (waiter := take(descriptor, None)) is not None:
                 waiter.switch()
             elif descriptor in self._watched:
                 readable = True
-            elif descriptor == self._waker_fd:
-                self._waker.drain()
-                while self._calls:
-                    self._calls.popleft()()
             else:
-                self._mute(descriptor)
-        self._run_due()
+                self._dispatch(descriptor, mask)
+        if self._timers or self._ready or self._turn_end:
+            self._run_due()
         return readable
+
+    def _dispatch(self, descriptor: int, mask: int) -> None:
+        """Do what an event asks for that is more than input for a reader."""
+        if descriptor == self._waker_fd:
+            self._waker.drain()
+            while self._calls:
+                self._calls.popleft()()
+            return
+        # An error or a hang-up concerns both: each meets it in its own call.
+        reader = self.readers.pop(descriptor, None) if mask & ~_OUT else None
+        writer = self.writers.pop(descriptor, None) if mask & ~_IN else None
+        if reader is None and writer is None:
+            self._mute(descriptor)
+        if reader is not None:
+            reader.switch()
+        if writer is not None:
+            writer.switch()
 
     def rest(self, seconds: float) -> None:
         """Let ``seconds`` pass while greenlets go on, whatever the watched files do."""
@@ -153,44 +167,44 @@ class Hub:
     def wait_readable(self, descriptor: int) -> None:
         """Park until ``descriptor`` has input, or an end or an error to tell."""
         self.readers[descriptor] = self.current()
-        if descriptor not in self._registered:
-            self._registered.add(descriptor)
+        if descriptor not in self.registered:
+            self.registered.add(descriptor)
             self._epoll.register(descriptor, _IN)
-        elif self._muted and descriptor in self._muted:
-            self._muted.discard(descriptor)
+        elif self.muted and descriptor in self.muted:
+            self.muted.discard(descriptor)
             self._epoll.modify(descriptor, _IN)
-        self.main.switch()
+        self.switch()
 
     def wait_writable(self, descriptor: int) -> None:
         """Park until ``descriptor`` takes output."""
         self.writers[descriptor] = self.current()
         interest = _OUT | (_IN if descriptor in self.readers else 0)
-        if descriptor in self._registered:
+        if descriptor in self.registered:
             self._epoll.modify(descriptor, interest)
         else:
-            self._registered.add(descriptor)
+            self.registered.add(descriptor)
             self._epoll.register(descriptor, interest)
         try:
-            self.main.switch()
+            self.switch()
         finally:
-            if descriptor in self._registered:
-                self._muted.discard(descriptor)
+            if descriptor in self.registered:
+                self.muted.discard(descriptor)
                 self._epoll.modify(descriptor, _IN)
 
     def forget(self, descriptor: int) -> None:
         """Know ``descriptor`` no more: it is about to be closed, and its number may come back."""
         self.readers.pop(descriptor, None)
         self.writers.pop(descriptor, None)
-        self._muted.discard(descriptor)
-        if descriptor in self._registered:
-            self._registered.discard(descriptor)
+        self.muted.discard(descriptor)
+        if descriptor in self.registered:
+            self.registered.discard(descriptor)
             # close(2) would do, but not where a forked child holds a copy.
             with contextlib.suppress(OSError):
                 self._epoll.unregister(descriptor)
 
     def park(self) -> object:
         """Park until another greenlet or thread makes this one ready; return what it was made ready with."""
-        return self.main.switch()
+        return self.switch()
 
     def ready(self, waiter: Waiter, value: object = None) -> None:
         """Let a parked greenlet go on in this turn or the next."""
@@ -215,8 +229,8 @@ class Hub:
 
     def _mute(self, descriptor: int) -> None:
         # Level-triggered, it would be reported in every turn until somebody reads it.
-        if descriptor in self._registered and descriptor not in self._muted:
-            self._muted.add(descriptor)
+        if descriptor in self.registered and descriptor not in self.muted:
+            self.muted.add(descriptor)
             self._epoll.modify(descriptor, _OUT if descriptor in self.writers else 0)
 
     def _run_due(self) -> None:
