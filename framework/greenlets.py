@@ -26,6 +26,7 @@ from framework.connections import Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub
 from framework.inet import TCPServer
+from framework.lifecycle import ServerStateError
 from framework.service import ServiceMixIn
 from framework.unix import UnixStreamServer
 
@@ -268,6 +269,7 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     _connection_class: type[Connection] = GreenConnection
 
     __running: set[greenlet]
+    __hub: Hub | None = None
 
     if not TYPE_CHECKING:
 
@@ -280,7 +282,7 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
         return self._use_loop(cast("Loop", self.__open_hub()))
 
     def __open_hub(self) -> Hub:
-        _hubs.hub = hub = Hub(getcurrent, self.__finish)
+        _hubs.hub = self.__hub = hub = Hub(getcurrent, self.__finish)
         return hub
 
     def __finish(self) -> None:
@@ -297,12 +299,24 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
             for late in list(self.__running):
                 late.throw(GreenletExit)  # waits for something else than its connection
         finally:
+            self.__hub = None
             del _hubs.hub
 
     def __run_until(self, hub: Hub, seconds: float) -> None:
         end = time.monotonic() + seconds
         while self.__running and (left := end - time.monotonic()) > 0:
             hub.wait(left)
+
+    def call_soon(self, action: Callable[[], object]) -> None:
+        """Run ``action`` on the hub, between two requests; from any thread.
+
+        Raises:
+            ServerStateError: the server does not serve.
+        """
+        hub = self.__hub
+        if hub is None:
+            raise ServerStateError("no hub runs: the server does not serve")
+        hub.call_soon(action)
 
     def handle_request(self) -> object:
         """Wait for one request and serve it to its end, or call ``handle_timeout()``."""
