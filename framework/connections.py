@@ -392,6 +392,8 @@ class Connections:
             self._open[connection] = None
             if connection.group is not None:
                 self._groups[connection.group] = self._groups.get(connection.group, 0) + 1
+            if self._waiters:
+                self._changed.notify_all()
 
     def remove(self, connection: Connection) -> bool:
         """Take out a connection; tell whether it was there: whoever is told so closes it."""
