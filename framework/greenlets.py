@@ -29,6 +29,7 @@ from framework.inet import TCPServer
 from framework.lifecycle import ServerStateError
 from framework.service import ServiceMixIn
 from framework.unix import UnixStreamServer
+from framework.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -266,10 +267,15 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     # An idle connection costs a few KiB, so the cap is that of a busy event loop; Thousand Island has 16 384.
     max_connections: int | None = 16384
 
+    hub_limit: float | None = 0.1
+    """Seconds that a turn of the hub may take before observers are told who holds it: what blocks belongs into
+    ``run_in_thread()``. Asyncio's debug mode has 100 ms too."""
+
     _connection_class: type[Connection] = GreenConnection
 
     __running: set[greenlet]
     __hub: Hub | None = None
+    __watchdog: Watchdog | None = None
 
     if not TYPE_CHECKING:
 
@@ -283,6 +289,8 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
 
     def __open_hub(self) -> Hub:
         _hubs.hub = self.__hub = hub = Hub(getcurrent, self.__finish)
+        if self.hub_limit is not None:
+            self.__watchdog = Watchdog(hub, self.hub_limit, self._tell)
         return hub
 
     def __finish(self) -> None:
@@ -299,7 +307,9 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
             for late in list(self.__running):
                 late.throw(GreenletExit)  # waits for something else than its connection
         finally:
-            self.__hub = None
+            if self.__watchdog is not None:
+                self.__watchdog.stop()
+            self.__hub = self.__watchdog = None
             del _hubs.hub
 
     def __run_until(self, hub: Hub, seconds: float) -> None:

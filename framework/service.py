@@ -38,6 +38,7 @@ from framework.events import (
     DatagramTruncated,
     DrainBegan,
     DrainEnded,
+    Event,
     HandlerFailed,
     LoggingObserver,
     Observer,
@@ -207,6 +208,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 for each in self.__connections
             ),
         )
+
+    def _tell(self, event: Event) -> None:
+        """Tell the observers what a mix-in has to tell."""
+        self.__observers.tell(event)
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` what happens from now on."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from framework import StreamRequestHandler, TCPServer
-from framework.events import CloseReason, ConnectionClosed, Observer
+from framework.events import CloseReason, ConnectionClosed, HubHeld, Observer
 from framework.greenlets import (
     Event,
     GreenletMixIn,
@@ -305,8 +305,35 @@ def test_a_thousand_connections() -> None:
     threads = threading.active_count()
     with answering(answer) as server:
         assert ask_many(server, 1000) == [b"."] * 1000
-        assert threading.active_count() == threads + 1
+        assert threading.active_count() <= threads + 2  # the loop's, and the watchdog's
     assert count == 1000
+
+
+# -- the watchdog ----------------------------------------------------------------------------------------------------
+
+
+def test_watchdog_names_who_holds_the_hub() -> None:
+    """A handler that blocks is named to observers, once, while it does."""
+    told = threading.Event()
+    held: list[HubHeld] = []
+
+    class Watching(Observer):
+        def hub_held(self, event: HubHeld) -> None:
+            held.append(event)
+            told.set()
+
+    def stubborn(_: StreamRequestHandler) -> bytes:
+        told.wait(PATIENCE)  # blocks the thread, and so everybody
+        return b"done"
+
+    class Watched(Service):
+        hub_limit = 0.01
+
+    with answering(stubborn, Watched) as server, client(server) as connection:
+        server.observe(Watching())
+        assert ask(connection) == b"done"
+    assert "Handler.handle" in held[0].where
+    assert held[0].seconds >= 0.01
 
 
 # -- ends ----------------------------------------------------------------------------------------------------------
