@@ -120,8 +120,8 @@ class DatagramTruncated(Event):
     """A datagram was longer than ``max_packet_size``, and its end is lost."""
 
     address: Any
-    octets: int
     kept: int
+    """Octets that were received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +288,7 @@ class LoggingObserver(Observer):
 
     def datagram_truncated(self, event: DatagramTruncated) -> None:
         """Log at WARNING."""
-        where = event.address
-        self._logger.warning("a datagram of %d octets from %r was cut to %d", event.octets, where, event.kept)
+        self._logger.warning("a datagram from %r was cut to %d octets", event.address, event.kept)
 
     def hub_held(self, event: HubHeld) -> None:
         """Log at WARNING."""

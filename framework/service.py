@@ -88,7 +88,6 @@ _TRANSIENT = frozenset(
 # What a handler meets because of its client; no fault of the program.
 _CLIENT_FAULTS = (ConnectionError, TimeoutError, LineTooLongError)
 
-_RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
 # Trio and Ranch pause for 100 ms too.
@@ -184,7 +183,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
-        self.__buffer = bytearray()
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -449,16 +447,13 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
         size = self.max_packet_size
-        buffer = self.__buffer
-        if len(buffer) != size:
-            buffer = self.__buffer = bytearray(size)
-        # With MSG_TRUNC Linux returns the true length, whatever fits (recv(2)).
-        length, client_address = sock.recvfrom_into(buffer, size, _RECEIVE)
-        if length > size:
+        # One octet more than is wanted: if it comes, there was more.
+        data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+        if len(data) > size:
+            data = data[:size]
             if self.__observers.wants(DatagramTruncated):
-                self.__observers.tell(DatagramTruncated(client_address, length, size))
-            length = size
-        return (bytes(memoryview(buffer)[:length]), sock), client_address
+                self.__observers.tell(DatagramTruncated(client_address, size))
+        return (data, sock), client_address
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer
