@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import io
+import math
 import socket
 import threading
 import time
@@ -25,7 +26,7 @@ from framework.events import CloseReason
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Connection", "Connections", "LineTooLongError", "Phase", "Reader"]
+__all__ = ["Connection", "Connections", "HandshakeError", "LineTooLongError", "Phase", "Reader"]
 
 # Octets asked of one recv(): more than most peers have under way, less than a page table notices.
 _CHUNK = 32768
@@ -33,11 +34,6 @@ _CHUNK = 32768
 _HELD = 65536
 # Octets of one send within a sendall(): each of these must get through within the write deadline.
 _PIECE = 262144
-
-_recv = socket.socket.recv
-_recv_into = socket.socket.recv_into
-_send = socket.socket.send
-_sendall = socket.socket.sendall
 
 
 class Phase(enum.Enum):
@@ -62,6 +58,10 @@ class LineTooLongError(ValueError):
     """A peer sent a line longer than the service's ``line_limit``."""
 
 
+class HandshakeError(ConnectionError):
+    """What has to come before the first request did not come about: a TLS handshake, or a proxy's header."""
+
+
 class Connection(socket.socket):
     """A connected stream socket, as a service hands it to a handler."""
 
@@ -69,13 +69,16 @@ class Connection(socket.socket):
         "_held",
         "_held_size",
         "_reader",
+        "_tls",
         "address",
         "drained",
         "group",
+        "handshake_end",
         "line_limit",
         "number",
         "opened",
         "phase",
+        "proxy",
         "reason",
         "seen",
         "since",
@@ -97,9 +100,25 @@ class Connection(socket.socket):
         self.drained = False
         """Whether to read no further request."""
         self.line_limit = 0
+        self.proxy: Any = None
+        """What a proxy said about the client, where a ``ProxyMixIn`` asks for that."""
+        self.handshake_end: float | None = None
+        """When all that comes before the handler must be over, on the monotonic clock."""
         self._held: list[bytes] = []
         self._held_size = 0
         self._reader: Reader | None = None
+
+    # -- how octets come and go ----------------------------------------------------------------------------------
+    #
+    # Everything below reads and writes by these four. A subclass that has another way, such as one through TLS,
+    # overrides them and uses super()'s for its own octets: so one such way can stand on another.
+
+    _raw_recv = socket.socket.recv
+    _raw_recv_into = socket.socket.recv_into
+    _raw_send = socket.socket.send
+    _raw_sendall = socket.socket.sendall
+    # Makes the lock that keeps two writers apart while one of them waits for the peer.
+    _new_lock: Callable[[], Any] = staticmethod(threading.Lock)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -112,7 +131,7 @@ class Connection(socket.socket):
         # After the phase: a drain sets this first and looks at the phase second, so one of the two sees the other.
         if self.drained:
             return b""
-        data = _recv(self, bufsize, flags)
+        data = self._raw_recv(bufsize, flags)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -126,7 +145,7 @@ class Connection(socket.socket):
         self.phase = _IDLE
         if self.drained:
             return 0
-        size = _recv_into(self, buffer, nbytes, flags)
+        size = self._raw_recv_into(buffer, nbytes, flags)
         self.phase = _BUSY
         if not size and self.reason is None:
             self.reason = CloseReason.PEER
@@ -138,7 +157,7 @@ class Connection(socket.socket):
             self.release()
         # No turn is counted: the deadline is that of the whole read, whatever the peer dribbles.
         self.phase = _READING
-        data = _recv(self, _CHUNK)
+        data = self._raw_recv(_CHUNK)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -159,7 +178,7 @@ class Connection(socket.socket):
         """Send, as ``socket.send()``."""
         if self._held and not flags & socket.MSG_DONTWAIT:
             self.release()
-        return _send(self, data, flags)
+        return self._raw_send(data, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
@@ -193,13 +212,32 @@ class Connection(socket.socket):
         self.phase = _WRITING
         with memoryview(data) as view:
             if view.nbytes <= _PIECE:
-                _sendall(self, data, flags)
+                self._raw_sendall(data, flags)
             else:
                 with view.cast("B") as octets:
                     for start in range(0, len(octets), _PIECE):
-                        _sendall(self, octets[start : start + _PIECE], flags)
+                        self._raw_sendall(octets[start : start + _PIECE], flags)
                         self.turns += 1
         self.phase = _BUSY
+
+    # -- before the handler ------------------------------------------------------------------------------------
+
+    def handshake_within(self, seconds: float | None) -> float:
+        """Return when the handshake must be over: ``seconds`` from the first time that is asked."""
+        if self.handshake_end is None:
+            self.handshake_end = math.inf if seconds is None else time.monotonic() + seconds
+        return self.handshake_end
+
+    def wait_until(self, end: float) -> None:
+        """Let the next read or write wait until ``end`` on the monotonic clock.
+
+        Raises:
+            TimeoutError: that is past.
+        """
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(None if left == math.inf else left)
 
     # -- ending, from another thread -----------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ __all__ = [
     "DrainEnded",
     "Event",
     "HandlerFailed",
+    "HandshakeFailed",
     "LoggingObserver",
     "Observer",
     "Observers",
@@ -54,6 +55,8 @@ class CloseReason(enum.Enum):
     """The server is going down, or is to take no more."""
     ERROR = "error"
     """The handler failed."""
+    HANDSHAKE = "handshake"
+    """Its TLS handshake, or the header of a proxy, failed or took too long."""
 
 
 class RejectReason(enum.Enum):
@@ -105,6 +108,15 @@ class HandlerFailed(Event):
 
     address: Any
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed(Event):
+    """A TLS handshake, or the header of a proxy, failed or took too long: mostly a stranger's doing."""
+
+    number: int
+    address: Any
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,9 @@ class Observer:
     def handler_failed(self, event: HandlerFailed) -> None:
         """Take note of a handler's exception; runs inside its ``except`` block."""
 
+    def handshake_failed(self, event: HandshakeFailed) -> None:
+        """Take note of a client that never came to its first request."""
+
     def accept_failed(self, event: AcceptFailed) -> None:
         """Take note that the system cannot accept."""
 
@@ -196,6 +211,7 @@ _METHODS: dict[type[Event], str] = {
     ConnectionClosed: "connection_closed",
     Rejected: "rejected",
     HandlerFailed: "handler_failed",
+    HandshakeFailed: "handshake_failed",
     AcceptFailed: "accept_failed",
     DatagramTruncated: "datagram_truncated",
     Overloaded: "overloaded",
@@ -266,6 +282,10 @@ class LoggingObserver(Observer):
     def handler_failed(self, event: HandlerFailed) -> None:
         """Log at ERROR, with the traceback."""
         self._logger.error("serving %r failed", event.address, exc_info=event.error)
+
+    def handshake_failed(self, event: HandshakeFailed) -> None:
+        """Log at INFO, without a traceback: any stranger can bring this about."""
+        self._logger.info("no handshake with %r: %s", event.address, event.error)
 
     def accept_failed(self, event: AcceptFailed) -> None:
         """Log at ERROR."""
