@@ -113,12 +113,12 @@ class Connection(socket.socket):
     # Everything below reads and writes by these four. A subclass that has another way, such as one through TLS,
     # overrides them and uses super()'s for its own octets: so one such way can stand on another.
 
-    _raw_recv = socket.socket.recv
-    _raw_recv_into = socket.socket.recv_into
-    _raw_send = socket.socket.send
-    _raw_sendall = socket.socket.sendall
+    raw_recv = socket.socket.recv
+    raw_recv_into = socket.socket.recv_into
+    raw_send = socket.socket.send
+    raw_sendall = socket.socket.sendall
     # Makes the lock that keeps two writers apart while one of them waits for the peer.
-    _new_lock: Callable[[], Any] = staticmethod(threading.Lock)
+    new_lock: Callable[[], Any] = staticmethod(threading.Lock)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Connection(socket.socket):
         # After the phase: a drain sets this first and looks at the phase second, so one of the two sees the other.
         if self.drained:
             return b""
-        data = self._raw_recv(bufsize, flags)
+        data = self.raw_recv(bufsize, flags)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -145,7 +145,7 @@ class Connection(socket.socket):
         self.phase = _IDLE
         if self.drained:
             return 0
-        size = self._raw_recv_into(buffer, nbytes, flags)
+        size = self.raw_recv_into(buffer, nbytes, flags)
         self.phase = _BUSY
         if not size and self.reason is None:
             self.reason = CloseReason.PEER
@@ -157,7 +157,7 @@ class Connection(socket.socket):
             self.release()
         # No turn is counted: the deadline is that of the whole read, whatever the peer dribbles.
         self.phase = _READING
-        data = self._raw_recv(_CHUNK)
+        data = self.raw_recv(_CHUNK)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -178,7 +178,7 @@ class Connection(socket.socket):
         """Send, as ``socket.send()``."""
         if self._held and not flags & socket.MSG_DONTWAIT:
             self.release()
-        return self._raw_send(data, flags)
+        return self.raw_send(data, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
@@ -212,11 +212,11 @@ class Connection(socket.socket):
         self.phase = _WRITING
         with memoryview(data) as view:
             if view.nbytes <= _PIECE:
-                self._raw_sendall(data, flags)
+                self.raw_sendall(data, flags)
             else:
                 with view.cast("B") as octets:
                     for start in range(0, len(octets), _PIECE):
-                        self._raw_sendall(octets[start : start + _PIECE], flags)
+                        self.raw_sendall(octets[start : start + _PIECE], flags)
                         self.turns += 1
         self.phase = _BUSY
 

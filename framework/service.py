@@ -489,6 +489,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Tell the observers; what a client caused by hanging up or dawdling is no error."""
         error = sys.exception()
         if isinstance(request, Connection) and isinstance(error, HandshakeError):
+            if request.reason not in {None, CloseReason.PEER}:
+                return  # it was ended from here, by a drain
             request.reason = CloseReason.HANDSHAKE
             if self.__observers.wants(HandshakeFailed):
                 self.__observers.tell(HandshakeFailed(request.number, request.address, error))

@@ -24,6 +24,9 @@ from framework.tls_connection import TLSConnection
 
 __all__ = ["TLSMixIn"]
 
+# After these the peer should not take what it got for the whole (RFC 8446 section 6.1).
+_UNFINISHED = frozenset({CloseReason.ERROR, CloseReason.HANDSHAKE})
+
 
 class TLSMixIn(ServiceMixIn[RequestT, AddressT]):
     """Serves over TLS: a ``ServiceMixIn`` whose workers shake hands before they call the handler.
@@ -99,11 +102,7 @@ class TLSMixIn(ServiceMixIn[RequestT, AddressT]):
 
     def shutdown_request(self, request: RequestT) -> None:
         """Say that all was sent, if so, and end the connection."""
-        # After a handler that failed the peer should not take what it got for the whole (RFC 8446 section 6.1).
-        if isinstance(request, TLSConnection) and request.reason not in {
-            CloseReason.ERROR,
-            CloseReason.HANDSHAKE,
-        }:
+        if isinstance(request, TLSConnection) and request.reason not in _UNFINISHED:
             with contextlib.suppress(OSError):
                 request.close_notify()
         super().shutdown_request(request)

@@ -122,7 +122,7 @@ class TLSConnection(Connection):
         turned = cast("TLSConnection", connection)
         kind: type = type(connection)
         turned.__class__ = cls if kind is Connection else _over(kind)
-        turned._tls = _Session(turned._new_lock())  # noqa: SLF001 -- it is one of us now
+        turned._tls = _Session(turned.new_lock())  # noqa: SLF001 -- it is one of us now
         return turned
 
     # -- beginning ---------------------------------------------------------------------------------------------
@@ -199,17 +199,18 @@ class TLSConnection(Connection):
         return over
 
     def _receive_more(self) -> bytes:
-        octets = super()._raw_recv(_WIRE)
+        octets = super().raw_recv(_WIRE)
         if not octets:
             raise ConnectionAbortedError("end of input")
         return octets
 
     # -- reading -----------------------------------------------------------------------------------------------
 
-    def _raw_recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+    def raw_recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive what was decrypted."""
         tls = self._tls
         if tls.engine is None:
-            return super()._raw_recv(bufsize, flags)
+            return super().raw_recv(bufsize, flags)
         _refuse_flags(flags, socket.MSG_DONTWAIT)
         octets = b""
         while True:
@@ -228,16 +229,17 @@ class TLSConnection(Connection):
                 raise TLSError(_reason(fault)) from fault
             if data is not None:
                 return data
-            octets = super()._raw_recv(_WIRE, flags)
+            octets = super().raw_recv(_WIRE, flags)
             if not octets:
                 self._cut_off(tls)
                 return b""
 
-    def _raw_recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+    def raw_recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive what was decrypted."""
         if self._tls.engine is None:
-            return super()._raw_recv_into(buffer, nbytes, flags)
+            return super().raw_recv_into(buffer, nbytes, flags)
         with memoryview(buffer) as view, view.cast("B") as octets:
-            data = self._raw_recv(nbytes or len(octets), flags)
+            data = self.raw_recv(nbytes or len(octets), flags)
             octets[: len(data)] = data
         return len(data)
 
@@ -274,7 +276,7 @@ class TLSConnection(Connection):
 
     # -- writing -----------------------------------------------------------------------------------------------
 
-    def _raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+    def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send up to four records; the whole of what the returned size counts is on its way.
 
         As in OpenSSL, a send that would block may have encrypted its data: it is to be repeated. What is sent
@@ -282,7 +284,7 @@ class TLSConnection(Connection):
         """
         tls = self._tls
         if tls.engine is None:
-            return super()._raw_send(data, flags)
+            return super().raw_send(data, flags)
         _refuse_flags(flags, _SENDING_FLAGS)
         if not tls.sending.acquire(blocking=not flags & socket.MSG_DONTWAIT and self.gettimeout() != 0):
             raise BlockingIOError(errno.EAGAIN, "another thread is sending")
@@ -303,10 +305,11 @@ class TLSConnection(Connection):
         finally:
             tls.sending.release()
 
-    def _raw_sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+    def raw_sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Encrypt and send all of ``data``."""
         tls = self._tls
         if tls.engine is None:
-            super()._raw_sendall(data, flags)
+            super().raw_sendall(data, flags)
             return
         _refuse_flags(flags, _SENDING_FLAGS)
         with tls.sending, memoryview(data) as view, view.cast("B") as octets:
@@ -328,7 +331,7 @@ class TLSConnection(Connection):
     def _flush(self, tls: _Session, flags: int) -> None:
         """Send what is encrypted; with ``sending`` held."""
         while tls.refill():
-            sent = super()._raw_send(tls.unsent, flags)
+            sent = super().raw_send(tls.unsent, flags)
             tls.unsent = tls.unsent[sent:]
 
     def _answer(self, tls: _Session) -> None:

@@ -86,7 +86,7 @@ class Model:
     def on(self, transport: Transport) -> Callable[..., TCPServer[Any, Any]]:
         """Return the server class of this model on that transport; it takes handlers of either kind."""
         bases = (*self.mixins, transport.server)
-        body = {"address_family": transport.family, "allow_reuse_address": not transport.unix}
+        body: dict[str, Any] = {"address_family": transport.family, "allow_reuse_address": not transport.unix}
         if transport.tls:
             bases = (TLSMixIn, *bases)
             body["ssl_context"] = server_context()
