@@ -19,6 +19,7 @@ from framework._types import AddressT, RequestT
 from framework.connections import Connection
 from framework.events import CloseReason
 from framework.inet import UDPServer
+from framework.proxy import ProxyMixIn
 from framework.service import ServiceMixIn
 from framework.tls_connection import TLSConnection
 
@@ -52,6 +53,10 @@ class TLSMixIn(ServiceMixIn[RequestT, AddressT]):
         datagrams: type = UDPServer  # of which a checker knows that no stream service is one
         if issubclass(cls, datagrams):
             raise TypeError(f"{cls.__name__}: TLS needs a stream, and this server takes datagrams")
+        if ProxyMixIn in cls.__mro__[cls.__mro__.index(TLSMixIn) :]:
+            raise TypeError(
+                f"{cls.__name__}: ProxyMixIn goes before TLSMixIn, as its header before the handshake"
+            )
 
     def make_ssl_context(self) -> ssl.SSLContext:
         """Return what connections from now on are to use; called at the start, and by ``reload()``.
