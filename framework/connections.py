@@ -15,6 +15,7 @@ import contextlib
 import enum
 import errno
 import io
+import math
 import socket
 import sys
 import threading
@@ -27,7 +28,7 @@ from framework.events import CloseReason
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Connection", "Connections", "LineTooLongError", "Phase", "Reader"]
+__all__ = ["Connection", "Connections", "HandshakeError", "LineTooLongError", "Phase", "Reader"]
 
 # Octets asked of one recv(): more than most peers have under way, less than a page table notices.
 _CHUNK = 32768
@@ -35,11 +36,6 @@ _CHUNK = 32768
 _HELD = 65536
 # Octets of one send within a sendall(): each of these must get through within the write deadline.
 _PIECE = 262144
-
-_recv = socket.socket.recv
-_recv_into = socket.socket.recv_into
-_send = socket.socket.send
-_sendall = socket.socket.sendall
 
 
 # Between whoever sends what was held and the loop that sends it meanwhile, so that it stays in order.
@@ -68,6 +64,10 @@ class LineTooLongError(ValueError):
     """A peer sent a line longer than the service's ``line_limit``."""
 
 
+class HandshakeError(ConnectionError):
+    """What has to come before the first request did not come about: a TLS handshake, or a proxy's header."""
+
+
 class Connection(socket.socket):
     """A connected stream socket, as a service hands it to a handler."""
 
@@ -75,17 +75,20 @@ class Connection(socket.socket):
         "_held",
         "_held_size",
         "_reader",
+        "_tls",
         "address",
         "closing",
         "descriptor",
         "drained",
         "group",
+        "handshake_end",
         "hub",
         "line_limit",
         "number",
         "opened",
         "patience",
         "phase",
+        "proxy",
         "reason",
         "seen",
         "since",
@@ -114,9 +117,26 @@ class Connection(socket.socket):
         self.line_limit = 0
         self.patience: float | None = None
         """Seconds that ``settimeout()`` set, where the descriptor itself does not block."""
+        self.proxy: Any = None
+        """What a proxy said about the client, where a ``ProxyMixIn`` asks for that."""
+        self.handshake_end: float | None = None
+        """When all that comes before the handler must be over, on the monotonic clock."""
+        self._tls: Any = None  # of a connection over TLS: its session
         self._held: list[bytes] = []
         self._held_size = 0
         self._reader: Reader | None = None
+
+    # -- how octets come and go ----------------------------------------------------------------------------------
+    #
+    # Everything below reads and writes by these four. A subclass that has another way, such as one through TLS,
+    # overrides them and uses super()'s for its own octets: so one such way can stand on another.
+
+    raw_recv = socket.socket.recv
+    raw_recv_into = socket.socket.recv_into
+    raw_send = socket.socket.send
+    raw_sendall = socket.socket.sendall
+    # Makes the lock that keeps two writers apart while one of them waits for the peer.
+    new_lock: Callable[[], Any] = staticmethod(threading.Lock)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -132,7 +152,7 @@ class Connection(socket.socket):
         if self.drained:
             self.reason = self.reason or CloseReason.DRAIN
             return b""
-        data = _recv(self, bufsize, flags)
+        data = self.raw_recv(bufsize, flags)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -148,7 +168,7 @@ class Connection(socket.socket):
         if self.drained:
             self.reason = self.reason or CloseReason.DRAIN
             return 0
-        size = _recv_into(self, buffer, nbytes, flags)
+        size = self.raw_recv_into(buffer, nbytes, flags)
         self.phase = _BUSY
         if not size and self.reason is None:
             self.reason = CloseReason.PEER
@@ -160,7 +180,7 @@ class Connection(socket.socket):
             self.release()
         # No turn is counted: the deadline is that of the whole read, whatever the peer dribbles.
         self.phase = _READING
-        data = _recv(self, _CHUNK)
+        data = self.raw_recv(_CHUNK)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -182,14 +202,14 @@ class Connection(socket.socket):
         if flags & socket.MSG_DONTWAIT:
             if self._held and not self.push():
                 raise BlockingIOError(errno.EAGAIN, "what was said before has not been sent yet")
-            return _send(self, data, flags)
+            return self.raw_send(data, flags)
         if self._held:
             self.release()
         before = self.phase
         self.turns += 1
         self.phase = _WRITING
         try:
-            return _send(self, data, flags)
+            return self.raw_send(data, flags)
         finally:
             if self.phase is _WRITING:
                 self.phase = before
@@ -245,7 +265,7 @@ class Connection(socket.socket):
             while self._held:
                 count = len(self._held)  # the handler may go on appending
                 data = b"".join(self._held[:count])
-                sent = _send(self, data, socket.MSG_DONTWAIT)
+                sent = self.raw_send(data, socket.MSG_DONTWAIT)
                 self._held[:count] = [data[sent:]] if sent < len(data) else []
                 self._held_size = max(0, self._held_size - sent)
         return not self._held
@@ -257,16 +277,35 @@ class Connection(socket.socket):
         try:
             with memoryview(data) as view:
                 if view.nbytes <= _PIECE:
-                    _sendall(self, data, flags)
+                    self.raw_sendall(data, flags)
                 else:
                     with view.cast("B") as octets:
                         for start in range(0, len(octets), _PIECE):
-                            _sendall(self, octets[start : start + _PIECE], flags)
+                            self.raw_sendall(octets[start : start + _PIECE], flags)
                             self.turns += 1
         finally:
             # Whoever writes from another thread found the handler's waiting for input, and leaves it so.
             if self.phase is _WRITING:
                 self.phase = before
+
+    # -- before the handler ------------------------------------------------------------------------------------
+
+    def handshake_within(self, seconds: float | None) -> float:
+        """Return when the handshake must be over: ``seconds`` from the first time that is asked."""
+        if self.handshake_end is None:
+            self.handshake_end = math.inf if seconds is None else time.monotonic() + seconds
+        return self.handshake_end
+
+    def wait_until(self, end: float) -> None:
+        """Let the next read or write wait until ``end`` on the monotonic clock.
+
+        Raises:
+            TimeoutError: that is past.
+        """
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(None if left == math.inf else left)
 
     # -- ending --------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ __all__ = [
     "DrainEnded",
     "Event",
     "HandlerFailed",
+    "HandshakeFailed",
     "HubHeld",
     "LoggingObserver",
     "Observer",
@@ -60,6 +61,8 @@ class CloseReason(enum.Enum):
     """The peer sent more than a limit allows, such as a line that is too long."""
     REFUSED = "refused"
     """It was not to be served."""
+    HANDSHAKE = "handshake"
+    """Its TLS handshake, or the header of a proxy, failed or took too long."""
 
 
 class RejectReason(enum.Enum):
@@ -111,6 +114,15 @@ class HandlerFailed(Event):
 
     address: Any
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed(Event):
+    """A TLS handshake, or the header of a proxy, failed or took too long: mostly a stranger's doing."""
+
+    number: int
+    address: Any
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +200,9 @@ class Observer:
     def handler_failed(self, event: HandlerFailed) -> None:
         """Take note of a handler's exception; runs inside its ``except`` block."""
 
+    def handshake_failed(self, event: HandshakeFailed) -> None:
+        """Take note of a client that never came to its first request."""
+
     def accept_failed(self, event: AcceptFailed) -> None:
         """Take note that the system cannot accept."""
 
@@ -215,6 +230,7 @@ _METHODS: dict[type[Event], str] = {
     ConnectionClosed: "connection_closed",
     Rejected: "rejected",
     HandlerFailed: "handler_failed",
+    HandshakeFailed: "handshake_failed",
     AcceptFailed: "accept_failed",
     DatagramTruncated: "datagram_truncated",
     HubHeld: "hub_held",
@@ -291,6 +307,10 @@ class LoggingObserver(Observer):
     def handler_failed(self, event: HandlerFailed) -> None:
         """Log at ERROR, with the traceback."""
         self._logger.error("serving %r failed", event.address, exc_info=event.error)
+
+    def handshake_failed(self, event: HandshakeFailed) -> None:
+        """Log at INFO, without a traceback: any stranger can bring this about."""
+        self._logger.info("no handshake with %r: %s", event.address, event.error)
 
     def accept_failed(self, event: AcceptFailed) -> None:
         """Log at ERROR."""

@@ -29,7 +29,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
-from framework.connections import Connection, Connections, LineTooLongError, Phase
+from framework.connections import Connection, Connections, HandshakeError, LineTooLongError, Phase
 from framework.events import (
     AcceptFailed,
     CloseReason,
@@ -40,6 +40,7 @@ from framework.events import (
     DrainEnded,
     Event,
     HandlerFailed,
+    HandshakeFailed,
     LoggingObserver,
     Observer,
     Observers,
@@ -145,6 +146,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     """For the rest of a line or a ``read(n)`` that has begun, from its first octet to its last."""
     write_timeout: float | None = 30
     """For the peer to take 256 KiB, or the whole of a smaller write. Thousand Island: 30 s."""
+    handshake_timeout: float | None = 5
+    """For all that comes before the handler, from when a worker takes the connection: the header of a proxy
+    and a TLS handshake, together. Ranch and Thousand Island wait 5 s too."""
     lifetime: float | None = None
     """For a connection as a whole. Off: protocols differ too much."""
     drain_timeout: float = 15
@@ -530,6 +534,13 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def handle_error(self, request: RequestT, client_address: AddressT) -> None:
         """Tell the observers; what a client caused by hanging up or dawdling is no error."""
         error = sys.exception()
+        if isinstance(request, Connection) and isinstance(error, HandshakeError):
+            if request.reason not in {None, CloseReason.PEER}:
+                return  # it was ended from here, by a drain
+            request.reason = CloseReason.HANDSHAKE
+            if self.__observers.wants(HandshakeFailed):
+                self.__observers.tell(HandshakeFailed(request.number, request.address, error))
+            return
         reason = next((why for kind, why in _CLIENT_FAULTS if isinstance(error, kind)), None)
         if isinstance(request, Connection) and request.reason is None:
             request.reason = reason or CloseReason.ERROR

@@ -27,18 +27,8 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from framework.events import (
-    AcceptFailed,
-    ConnectionClosed,
-    ConnectionOpened,
-    DatagramTruncated,
-    DrainBegan,
-    DrainEnded,
     Event,
-    HandlerFailed,
     Observer,
-    Overloaded,
-    Recovered,
-    Rejected,
 )
 
 if TYPE_CHECKING:
@@ -279,44 +269,12 @@ class Recorder(Observer):
                 raise StuckError(f"{count} of {kind.__name__} expected, there are {self.events}")
             return self.of(kind)
 
-    # One by one, as any observer must: an event that nobody asks for is never made.
 
-    def connection_opened(self, event: ConnectionOpened) -> None:
-        """Keep it."""
-        self._record(event)
+def _keep(recorder: Recorder, event: Event) -> None:
+    recorder._record(event)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # a method, if made outside
 
-    def connection_closed(self, event: ConnectionClosed) -> None:
-        """Keep it."""
-        self._record(event)
 
-    def rejected(self, event: Rejected) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def handler_failed(self, event: HandlerFailed) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def accept_failed(self, event: AcceptFailed) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def datagram_truncated(self, event: DatagramTruncated) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def overloaded(self, event: Overloaded) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def recovered(self, event: Recovered) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def drain_began(self, event: DrainBegan) -> None:
-        """Keep it."""
-        self._record(event)
-
-    def drain_ended(self, event: DrainEnded) -> None:
-        """Keep it."""
-        self._record(event)
+# A method for each kind: an event that nobody asks for is never made.
+for _name in vars(Observer):
+    if not _name.startswith("_"):
+        setattr(Recorder, _name, _keep)
