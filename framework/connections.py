@@ -314,6 +314,9 @@ class Reader(io.BufferedIOBase):
         LineTooLongError: from ``readline()`` without a limit of its own, and from iteration.
     """
 
+    _data: bytes
+    _position: int
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._data: bytes = b""  # and so whenever nothing is pending

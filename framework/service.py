@@ -38,6 +38,7 @@ from framework.events import (
     DatagramTruncated,
     DrainBegan,
     DrainEnded,
+    Event,
     HandlerFailed,
     LoggingObserver,
     Observer,
@@ -90,7 +91,6 @@ _CLIENT_FAULTS = (
     (LineTooLongError, CloseReason.LIMIT),
 )
 
-_RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
 # After a connection was cut, how long its handler gets to notice, in seconds.
@@ -185,7 +185,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
-        self.__buffer = bytearray()
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -209,6 +208,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 for each in self.__connections
             ),
         )
+
+    def _tell(self, event: Event) -> None:
+        """Tell the observers what a mix-in has to tell."""
+        self.__observers.tell(event)
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` what happens from now on."""
@@ -472,16 +475,13 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
         size = self.max_packet_size
-        buffer = self.__buffer
-        if len(buffer) != size:
-            buffer = self.__buffer = bytearray(size)
-        # With MSG_TRUNC Linux returns the true length, whatever fits (recv(2)).
-        length, client_address = sock.recvfrom_into(buffer, size, _RECEIVE)
-        if length > size:
+        # One octet more than is wanted: if it comes, there was more.
+        data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+        if len(data) > size:
+            data = data[:size]
             if self.__observers.wants(DatagramTruncated):
-                self.__observers.tell(DatagramTruncated(client_address, length, size))
-            length = size
-        return (bytes(memoryview(buffer)[:length]), sock), client_address
+                self.__observers.tell(DatagramTruncated(client_address, size))
+        return (data, sock), client_address
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer
