@@ -588,7 +588,8 @@ def _linger(connection: Connection) -> None:
     if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
         return
     # Without a handler so far this is the loop, which no peer may hold up.
-    seconds = 0 if connection.phase is Phase.OPENING else _LINGER_SECONDS
+    unserved = connection.phase is Phase.OPENING or connection.reason is CloseReason.REFUSED
+    seconds = 0 if unserved else _LINGER_SECONDS
     with contextlib.suppress(OSError):
         connection.settimeout(None)
         swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS, _socket.MSG_DONTWAIT))

@@ -23,6 +23,7 @@ import contextlib
 import socket as _socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +43,7 @@ __all__ = [
     "bounded",
     "client_of",
     "dribbling",
+    "eventually",
     "failing_accept",
     "reset",
     "running",
@@ -85,6 +87,19 @@ def bounded(function: Callable[[], T], patience: float = PATIENCE) -> T:
     if not results:
         raise StuckError(f"{function!r} has not returned after {patience} s")
     return results[0]
+
+
+def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait for something that nothing tells, looking a thousand times a second.
+
+    Raises:
+        StuckError: ``condition()`` is still false after ``patience`` seconds.
+    """
+    end, pause = time.monotonic() + patience, threading.Event()
+    while not condition():
+        if time.monotonic() > end:
+            raise StuckError(f"{condition!r} does not hold after {patience} s")
+        pause.wait(0.001)
 
 
 @contextlib.contextmanager
