@@ -79,6 +79,7 @@ class Loop:
         self._selector = selector
         self._select = selector.select
         self._waker = waker
+        self._due: float | None = None
         if waker is not None:
             selector.register(waker, selectors.EVENT_READ)
 
@@ -95,6 +96,12 @@ class Loop:
 
         False when the time is up, when ``wake()`` was called, and when a signal handler ran.
         """
+        if self._due is not None:
+            left = self._due - time.monotonic()
+            if left <= 0:
+                self._due = None
+            else:
+                timeout = left if timeout is None else min(timeout, left)
         ready = self._select(timeout)
         if not ready:
             return False
@@ -104,6 +111,10 @@ class Loop:
                 waker.drain()
                 return len(ready) > 1
         return True
+
+    def alarm(self, seconds: float) -> None:
+        """End the ``wait()`` that is under way in ``seconds``."""
+        self._due = time.monotonic() + seconds
 
     def rest(self, seconds: float) -> None:
         """Let ``seconds`` pass, or less if ``wake()`` is called, whatever the watched files do."""
