@@ -30,6 +30,7 @@ __all__ = [
     "Event",
     "HandlerFailed",
     "HandshakeFailed",
+    "HubHeld",
     "LoggingObserver",
     "Observer",
     "Observers",
@@ -131,8 +132,18 @@ class DatagramTruncated(Event):
     """A datagram was longer than ``max_packet_size``, and its end is lost."""
 
     address: Any
-    octets: int
     kept: int
+    """Octets that were received."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubHeld(Event):
+    """A turn of a hub takes longer than ``hub_limit``, and all its connections wait meanwhile."""
+
+    seconds: float
+    """So far, to within half the limit."""
+    where: str
+    """The function and the line that holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +204,9 @@ class Observer:
     def datagram_truncated(self, event: DatagramTruncated) -> None:
         """Take note of a datagram that lost its end."""
 
+    def hub_held(self, event: HubHeld) -> None:
+        """Take note of a handler that holds its hub; runs on a thread of its own."""
+
     def overloaded(self, event: Overloaded) -> None:
         """Take note that the cap was reached."""
 
@@ -214,6 +228,7 @@ _METHODS: dict[type[Event], str] = {
     HandshakeFailed: "handshake_failed",
     AcceptFailed: "accept_failed",
     DatagramTruncated: "datagram_truncated",
+    HubHeld: "hub_held",
     Overloaded: "overloaded",
     Recovered: "recovered",
     DrainBegan: "drain_began",
@@ -293,8 +308,11 @@ class LoggingObserver(Observer):
 
     def datagram_truncated(self, event: DatagramTruncated) -> None:
         """Log at WARNING."""
-        where = event.address
-        self._logger.warning("a datagram of %d octets from %r was cut to %d", event.octets, where, event.kept)
+        self._logger.warning("a datagram from %r was cut to %d octets", event.address, event.kept)
+
+    def hub_held(self, event: HubHeld) -> None:
+        """Log at WARNING."""
+        self._logger.warning("the hub is held for %.3f s by %s", event.seconds, event.where)
 
     def overloaded(self, event: Overloaded) -> None:
         """Log at WARNING."""

@@ -38,6 +38,7 @@ from framework.events import (
     DatagramTruncated,
     DrainBegan,
     DrainEnded,
+    Event,
     HandlerFailed,
     HandshakeFailed,
     LoggingObserver,
@@ -88,7 +89,6 @@ _TRANSIENT = frozenset(
 # What a handler meets because of its client; no fault of the program.
 _CLIENT_FAULTS = (ConnectionError, TimeoutError, LineTooLongError)
 
-_RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
 # Trio and Ranch pause for 100 ms too.
@@ -160,6 +160,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
 
+    _connection_class: type[Connection] = Connection
+
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
@@ -185,7 +187,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
-        self.__buffer = bytearray()
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -209,6 +210,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 for each in self.__connections
             ),
         )
+
+    def _tell(self, event: Event) -> None:
+        """Tell the observers what a mix-in has to tell."""
+        self.__observers.tell(event)
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` what happens from now on."""
@@ -252,8 +257,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self.__take(Step.STOP)
 
     def _open_loop(self) -> Loop:
-        self.__loop = super()._open_loop()
-        return self.__loop
+        return self._use_loop(super()._open_loop())
+
+    def _use_loop(self, loop: Loop) -> Loop:
+        self.__loop = loop
+        return loop
 
     def suspend(self) -> None:
         """Take no more requests; those that run go on, and new clients wait in the backlog.
@@ -300,23 +308,32 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         return self.__drain(self.drain_timeout if deadline is None else deadline)
 
     def __drain(self, seconds: float) -> DrainResult:
-        asked = list(self.__connections)
+        asked = len(self.__connections)
         if self.__observers.wants(DrainBegan):
-            self.__observers.tell(DrainBegan(len(asked), seconds))
-        for connection in asked:
-            connection.drained = True
-            if connection.phase is Phase.IDLE:
-                connection.end_input(CloseReason.DRAIN)
+            self.__observers.tell(DrainBegan(asked, seconds))
+        self._ask_to_end()
         self.__connections.wait_for(lambda count: count == 0, seconds)
-        late = list(self.__connections)
-        for connection in late:
-            connection.cut(CloseReason.DRAIN)
+        late = self._cut_all()
         self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
         abandoned = len(self.__connections)
-        result = DrainResult(max(len(asked) - len(late), 0), len(late) - abandoned, abandoned)
+        result = DrainResult(max(asked - late, 0), late - abandoned, abandoned)
         if self.__observers.wants(DrainEnded):
             self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
         return result
+
+    def _ask_to_end(self) -> None:
+        """Let connections that wait for a request meet the end of their input, now or when they wait next."""
+        for connection in self.__connections:
+            connection.drained = True
+            if connection.phase is Phase.IDLE:
+                connection.end_input(CloseReason.DRAIN)
+
+    def _cut_all(self) -> int:
+        """End all connections, both ways, and return how many these were."""
+        late = list(self.__connections)
+        for connection in late:
+            connection.cut(CloseReason.DRAIN)
+        return len(late)
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
@@ -424,7 +441,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
         if type(accepted) is not _socket.socket:
             return request, client_address
-        connection = Connection(accepted.family, accepted.type, 0, accepted.detach())
+        connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
@@ -434,16 +451,13 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
         size = self.max_packet_size
-        buffer = self.__buffer
-        if len(buffer) != size:
-            buffer = self.__buffer = bytearray(size)
-        # With MSG_TRUNC Linux returns the true length, whatever fits (recv(2)).
-        length, client_address = sock.recvfrom_into(buffer, size, _RECEIVE)
-        if length > size:
+        # One octet more than is wanted: if it comes, there was more.
+        data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+        if len(data) > size:
+            data = data[:size]
             if self.__observers.wants(DatagramTruncated):
-                self.__observers.tell(DatagramTruncated(client_address, length, size))
-            length = size
-        return (bytes(memoryview(buffer)[:length]), sock), client_address
+                self.__observers.tell(DatagramTruncated(client_address, size))
+        return (data, sock), client_address
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer
@@ -534,15 +548,15 @@ def _linger(connection: Connection) -> None:
     if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
         return
     with contextlib.suppress(OSError):
-        connection.settimeout(0)
-        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS))
+        connection.settimeout(None)
+        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
         if not swallowed:
             return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
         deadline = time.monotonic() + _LINGER_SECONDS
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
-            octets = len(_socket.socket.recv(connection, _LINGER_OCTETS))
+            octets = connection.swallow(_LINGER_OCTETS)
             if not octets:
                 return
             swallowed += octets

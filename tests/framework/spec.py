@@ -16,6 +16,7 @@ from typing import Any
 
 import framework
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
+from framework.greenlets import GreenletMixIn
 from framework.service import ServiceMixIn
 from framework.tls import TLSMixIn
 from tests.framework.certificates import client_context, server_context
@@ -108,6 +109,7 @@ MODELS = [
     Model("thread", (ThreadingMixIn,), where="thread"),
     Model("fork", (ForkingMixIn,), where="process"),
     Model("service_inline", (ServiceMixIn,), concurrent=False),
+    Model("greenlet", (GreenletMixIn,)),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
 ]
 
