@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from framework.testing import check_server_model
+from framework.testing import check_server_model, client_of
 from tests.framework.spec import Model, Transport
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -17,5 +17,6 @@ def test_the_contract(model: Model, transport: Transport, folder: Path) -> None:
     paths = iter(f"server-{number}.sock" for number in range(1000))
     check_server_model(
         lambda handler: model.on(transport)(transport.address(folder, next(paths)), handler),
+        connect=(lambda server: transport.client(server.server_address)) if transport.tls else client_of,
         concurrent=model.concurrent,
     )
