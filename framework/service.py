@@ -315,6 +315,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         finally:
             with contextlib.suppress(OSError):  # another thread closed it
                 self.socket.settimeout(timeout)
+            self.__watching = False
+            self.__connections.poke()
             with self.__state_guard:
                 self.__loop = None
                 self.__thread = None
@@ -385,11 +387,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__observers.tell(DrainBegan(len(asked), seconds))
         self._ask_to_end(fresh=False)
         first = min(_FRESH, seconds)
-        if not self.__connections.wait_for(lambda count: count == 0, first):
+        # The loop may be accepting one just now: it is over when the loop has let go of the listener, too.
+        over = self.__connections.wait_for(lambda count: count == 0 and not self.__watching, first)
+        if not over:
             self._ask_to_end()
-            self.__connections.wait_for(lambda count: count == 0, seconds - first)
-        late = set(self.__connections)
-        self._cut_all()
+            over = self.__connections.wait_for(lambda count: count == 0, seconds - first)
+        late = set[Connection]() if over else set(self.__connections)
+        if late:
+            self._cut_all()
         self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
         abandoned = late.intersection(self.__connections)
         result = DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
@@ -469,6 +474,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 loop.watch(self)
             else:
                 loop.unwatch(self)
+                self.__connections.poke()
 
     def __sweep(self, now: float) -> None:
         limits = {
@@ -569,9 +575,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if self.__observers.wants(ConnectionOpened):
             event = ConnectionOpened(connection.number, client_address, len(self.__connections))
             self.__observers.tell(event)
-        if self.draining:
-            # The drain began while this one was accepted, and may not have seen it.
-            connection.drained = True
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return
