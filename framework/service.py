@@ -103,8 +103,8 @@ _SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 _TICK = 0.5
 # After a connection was cut, how long its handler gets to notice, in seconds.
 _GRACE = 1.0
-# How long a client that has connected may take to send its first request, once the server drains: what was on its
-# way then is served. Go grants such a connection 5 s, but has no other look at what is under way.
+# How long a client that has connected may take to get its first request through, once the server drains, in seconds:
+# a round trip across the world and a retransmission (RFC 6298, section 2). Go's http.Server grants it 5 s.
 _FRESH = 1.0
 # What a connection counts when it has begun to read a line, which is one turn for the reader and one for the
 # connection, and has not written yet.
@@ -202,7 +202,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__stopped = threading.Event()
         self.__loop: Loop | None = None
         self.__watching = False
-        self.__overloaded = False
+        self.__overloaded: bool = False
         self.__resting_until = 0.0
         self.__accept_failing = False
         timeouts = (self.idle_timeout, self.read_timeout, self.write_timeout, self.lifetime)
