@@ -19,6 +19,7 @@ all a program needs.
 ``systemd``         what a service and its manager say to each other
 ``activation``      ``serve``: several services in one process, by the signals of operators
 ``_signals``        hearing signals on the main thread, and losing none
+``testing``         the testing kit, to be imported by itself; ``pytest_plugin`` makes fixtures of it
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
 ==================  =====================================================================================

@@ -135,6 +135,11 @@ class Connection(socket.socket):
     raw_recv_into = socket.socket.recv_into
     raw_send = socket.socket.send
     raw_sendall = socket.socket.sendall
+
+    def swallow(self, size: int, flags: int = 0) -> int:
+        """Receive what nobody will read; return how many octets have come."""
+        return len(self.raw_recv(size, flags))
+
     # Makes the lock that keeps two writers apart while one of them waits for the peer.
     new_lock: Callable[[], Any] = staticmethod(threading.Lock)
 

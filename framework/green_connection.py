@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket as _socket
+import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from framework.connections import Connection, Phase
-from framework.cooperative import Lock
 from framework.events import CloseReason
-from framework.hub import Hub, running_hub
+from framework.hub import Hub, Waiter, running_hub
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -24,6 +25,45 @@ _recv = _socket.socket.recv
 _recv_into = _socket.socket.recv_into
 _send = _socket.socket.send
 _fileno = _socket.socket.fileno
+
+
+class Turn:
+    """A lock that greenlets of one hub wait for; other threads may try to take it, and never wait."""
+
+    def __init__(self) -> None:
+        self._hub = running_hub()
+        self._taken = threading.Lock()
+        self._waiters: deque[Waiter] = deque()
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it, and tell whether that was possible."""
+        while not self._taken.acquire(blocking=False):
+            if not blocking:
+                return False
+            me = self._hub.current()
+            # First this and then another look; release() does it the other way round.
+            self._waiters.append(me)
+            if not self._taken.locked():
+                self._waiters.remove(me)
+                continue
+            self._hub.park()
+        return True
+
+    def release(self) -> None:
+        """Give it back; who waits looks again."""
+        self._taken.release()
+        if self._waiters:
+            self._hub.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiters:
+            self._hub.ready(self._waiters.popleft())
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *args: object) -> None:
+        self.release()
 
 
 class GreenConnection(Connection):
@@ -89,7 +129,7 @@ class GreenConnection(Connection):
 
     # -- how octets come and go: by waiting on the hub ---------------------------------------------------------
 
-    new_lock = staticmethod(Lock)
+    new_lock = Turn
 
     def raw_recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive, when there is something."""

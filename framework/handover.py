@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from framework._types import InetAddress
 from framework.addresses import (
     AddressError,
     DescriptorEndpoint,
@@ -179,7 +178,7 @@ def endpoint_of(sock: socket.socket, address: Any) -> Endpoint | None:
             return UnixEndpoint(os.fsdecode(address), datagrams)
         if sock.family in {socket.AF_INET, socket.AF_INET6} and isinstance(address, tuple):
             every = "::" if sock.family == socket.AF_INET6 else "0.0.0.0"
-            host, port = cast("InetAddress", address[:2])
+            host, port = cast("tuple[str, int]", address[:2])
             return InetEndpoint(host or every, port, datagrams)
     return None
 

@@ -670,15 +670,14 @@ def _linger(connection: Connection) -> None:
     seconds = 0 if unserved else _LINGER_SECONDS
     with contextlib.suppress(OSError):
         connection.settimeout(None)
-        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS, _socket.MSG_DONTWAIT))
+        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
         if not swallowed:
             return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
-        connection.drained = False  # it is not a request that is read now
         deadline = time.monotonic() + seconds
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
-            octets = len(connection.recv(_LINGER_OCTETS))
+            octets = connection.swallow(_LINGER_OCTETS)
             if not octets:
                 return
             swallowed += octets

@@ -115,6 +115,14 @@ class TLSConnection(Connection):
 
     _tls: _Session
 
+    # The class below may have shortcuts past its own four ways, as that of greenlets has; here they would go past TLS.
+    recv = Connection.recv
+    recv_into = Connection.recv_into
+    recv_rest = Connection.recv_rest
+    send = Connection.send
+    sendall = Connection.sendall
+    _write = Connection._write  # noqa: SLF001
+
     @classmethod
     def of(cls, connection: Connection) -> TLSConnection:
         """Turn a connection, of whatever class, into one that can speak TLS."""
@@ -242,6 +250,10 @@ class TLSConnection(Connection):
             data = self.raw_recv(nbytes or len(octets), flags)
             octets[: len(data)] = data
         return len(data)
+
+    def swallow(self, size: int, flags: int = 0) -> int:
+        """Receive what nobody will read, nor decrypt."""
+        return len(super().raw_recv(size, flags))
 
     def _cut_off(self, tls: _Session) -> None:
         """Take note that the wire ended without a word, unless that was our own drain or deadline."""

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from framework.pytest_plugin import connect, fake_clock, recorder, serve
 from tests.framework.spec import MODELS, TRANSPORTS, Transport, has_ipv6
+
+# Fixtures of the plugin, which those have by itself who have the package installed.
+__all__ = ["connect", "fake_clock", "recorder", "serve"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

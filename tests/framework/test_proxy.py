@@ -13,6 +13,7 @@ import pytest
 from framework import StreamRequestHandler, TCPServer, ThreadingMixIn, UnixStreamServer
 from framework.connections import Connection
 from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed
+from framework.greenlets import GreenletMixIn
 from framework.proxy import ProxyMixIn
 from framework.proxy_protocol import TLVType
 from framework.tls import TLSMixIn
@@ -45,6 +46,15 @@ class Who(StreamRequestHandler):
             )
 
 
+class GreenService(ProxyMixIn, GreenletMixIn, TCPServer):
+    """The same, each connection in a greenlet."""
+
+    trusted_proxies = ("127.0.0.1",)
+
+
+each_model = pytest.mark.parametrize("kind", [Service, GreenService])
+
+
 @contextlib.contextmanager
 def running(
     kind: Any = Service, handler: Any = Who, where: Any = ("127.0.0.1", 0), **body: Any
@@ -72,18 +82,20 @@ def answer(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("header", [CLIENT, V2_CLIENT], ids=["v1", "v2"])
-def test_the_handler_sees_the_client(header: bytes) -> None:
+@each_model
+def test_the_handler_sees_the_client(kind: type, header: bytes) -> None:
     """The client's address is the one the proxy tells, and nothing behind the header is lost."""
-    with running() as (server, recorder):
+    with running(kind) as (server, recorder):
         with dial(server) as client:
             client.sendall(header + b"hello\n")
             assert answer(client) == b"('192.0.2.7', 4711) ('192.0.2.7', 4711) hello\n"
         assert recorder.wait(ConnectionClosed).address == ("192.0.2.7", 4711)
 
 
-def test_a_header_in_pieces() -> None:
+@each_model
+def test_a_header_in_pieces(kind: type) -> None:
     """A header may come an octet at a time, and what it precedes together with its last."""
-    with running() as (server, _), dial(server) as client:
+    with running(kind) as (server, _), dial(server) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for octet in V2_CLIENT[:-1]:
             client.send(bytes([octet]))
@@ -137,9 +149,10 @@ def test_a_trusted_peer_without_a_header(octets: bytes) -> None:
         assert not recorder.of(HandlerFailed)
 
 
-def test_a_silent_proxy_holds_up_nobody() -> None:
+@each_model
+def test_a_silent_proxy_holds_up_nobody(kind: type) -> None:
     """A proxy has ``handshake_timeout`` for its header; others are served meanwhile."""
-    with running(handshake_timeout=0.1) as (server, recorder), dial(server) as silent:
+    with running(kind, handshake_timeout=0.1) as (server, recorder), dial(server) as silent:
         with dial(server) as client:
             client.sendall(CLIENT + b"hello\n")
             assert answer(client).endswith(b"hello\n")

@@ -649,7 +649,7 @@ def test_a_burst_is_bounded() -> None:
 
 @pytest.mark.parametrize("kind", [UDPServer, UnixDatagramServer])
 def test_truncation_is_seen(kind: type[Any], folder: Path) -> None:
-    """Of a datagram that is too long the handler gets the beginning, and observers are told."""
+    """Of a datagram that is too long the handler gets the beginning, and observers that there was more."""
 
     class Upper(DatagramRequestHandler):
         def handle(self) -> None:

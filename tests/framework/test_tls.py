@@ -27,6 +27,7 @@ from framework import (
 )
 from framework.connections import Connection, HandshakeError, Phase
 from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed, Observer
+from framework.greenlets import GreenletMixIn
 from framework.service import ServiceMixIn
 from framework.tls import TLSMixIn
 from framework.tls_connection import TLSConnection, TLSError
@@ -37,12 +38,23 @@ from tests.framework.spec import PATIENCE, serving
 LOOPBACK = ("127.0.0.1", 0)
 
 
-class Service(TLSMixIn, ThreadingMixIn, TCPServer):
-    """A TLS service, each connection in a thread."""
+class Certified(TLSMixIn):
+    """Has a certificate of its own."""
 
     def make_ssl_context(self) -> ssl.SSLContext:
-        """Return a context with a certificate of its own."""
+        """Return a context with it."""
         return server_context()
+
+
+class Service(Certified, ThreadingMixIn, TCPServer):
+    """A TLS service, each connection in a thread."""
+
+
+class GreenService(Certified, GreenletMixIn, TCPServer):
+    """A TLS service, each connection in a greenlet."""
+
+
+each_model = pytest.mark.parametrize("kind", [Service, GreenService])
 
 
 class Echo(StreamRequestHandler):
@@ -119,7 +131,9 @@ def read(peer: socket.socket, size: int) -> bytes:
     """Read exactly ``size`` octets."""
     data = bytearray()
     while len(data) < size:
-        data += peer.recv(65536)
+        octets = peer.recv(65536)
+        assert octets
+        data += octets
     return bytes(data)
 
 
@@ -213,15 +227,17 @@ def test_peers_cannot_renegotiate() -> None:
 # -- handshakes that fail ------------------------------------------------------------------------------------------
 
 
-def test_a_silent_client_holds_up_nobody() -> None:
+@each_model
+def test_a_silent_client_holds_up_nobody(kind: type) -> None:
     """A client that connects and says nothing keeps no other waiting."""
-    with running(Service) as (server, _), dial(server), connect(server) as client:
+    with running(kind) as (server, _), dial(server), connect(server) as client:
         assert ask(client, b"now\n") == b"now\n"
 
 
-def test_a_handshake_has_a_deadline() -> None:
+@each_model
+def test_a_handshake_has_a_deadline(kind: type) -> None:
     """A client that does not shake hands in time is closed, and told of once."""
-    with running(Service, handshake_timeout=0.05) as (server, recorder), dial(server) as client:
+    with running(kind, handshake_timeout=0.05) as (server, recorder), dial(server) as client:
         assert client.recv(1) == b""
         assert "took too long" in str(recorder.wait(HandshakeFailed).error)
         closed = recorder.wait(ConnectionClosed)
@@ -285,7 +301,7 @@ def test_garbage_after_the_handshake_is_no_traceback() -> None:
 # -- STARTTLS ------------------------------------------------------------------------------------------------------
 
 
-class Upgrading(StreamRequestHandler[Service]):
+class Upgrading(StreamRequestHandler["Service | GreenService"]):
     """Begins in plain; answers each line by the version of TLS it came over."""
 
     def handle(self) -> None:
@@ -299,9 +315,10 @@ class Upgrading(StreamRequestHandler[Service]):
                 self.wfile.write(f"{self.request.version()} {line.decode().strip()}\n".encode())
 
 
-def test_a_handler_starts_tls() -> None:
+@each_model
+def test_a_handler_starts_tls(kind: type) -> None:
     """A conversation that began in plain goes on over TLS, by the same files."""
-    with running(Service, Upgrading, implicit_tls=False) as (server, _), dial(server) as client:
+    with running(kind, Upgrading, implicit_tls=False) as (server, _), dial(server) as client:
         assert ask(client, b"one\r\n") == b"None one\n"
         assert ask(client, b"STARTTLS\r\n") == b"ready\n"
         with client_context().wrap_socket(client, server_hostname="localhost") as secure:
@@ -440,11 +457,12 @@ def test_what_is_no_connection_is_not_served_in_plain(caplog: pytest.LogCaptureF
 # -- ends ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_a_reply_is_told() -> None:
+@each_model
+def test_the_end_of_a_reply_is_told(kind: type) -> None:
     """A handler that is done says so by close_notify, also behind a reply that is longer than any buffer."""
     reply = b"x" * 3_000_000
     with (
-        running(Service, handler(lambda self: self.wfile.write(reply))) as (server, recorder),
+        running(kind, handler(lambda self: self.wfile.write(reply))) as (server, recorder),
         connect(server) as client,
     ):
         assert read(client, len(reply)) == reply
@@ -696,7 +714,35 @@ def test_another_writer_does_not_wait(pair: tuple[TLSConnection, ssl.SSLSocket])
     writing.join(PATIENCE)
 
 
-def test_fan_out_while_the_handler_reads() -> None:
+@each_model
+def test_two_writers_wait_for_each_other(kind: type) -> None:
+    """Two handlers that send to one slow client both get their replies through, and in a greenlet nobody else waits."""
+    first: list[Any] = []
+    writing = threading.Semaphore(0)
+
+    def handle(self: Any) -> None:
+        first.append(self.request)
+        self.wfile.write(b"ready\n")
+        letter = self.rfile.readline()[:1]
+        writing.release()
+        first[0].sendall(letter * 1_000_000)
+        self.rfile.readline()
+
+    with running(kind, handler(handle)) as (server, _), connect(server) as one:
+        assert ask(one, b"") == b"ready\n"
+        with connect(server) as two:
+            assert ask(two, b"") == b"ready\n"
+            for client, letter in ((one, b"a\n"), (two, b"b\n")):
+                client.sendall(letter)
+                assert writing.acquire(timeout=PATIENCE)
+            with connect(server) as three:
+                assert ask(three, b"") == b"ready\n"
+            octets = read(one, 2_000_000)
+    assert octets.count(b"a") == octets.count(b"b") == 1_000_000
+
+
+@each_model
+def test_fan_out_while_the_handler_reads(kind: type) -> None:
     """Other threads send by an outbox what they have, whole and in order, while the handler reads."""
     count, writers = 3000, 3
     outboxes: list[Outbox] = []
@@ -719,7 +765,7 @@ def test_fan_out_while_the_handler_reads() -> None:
             outboxes[0].put(b"%d %d\n" % (writer, number))
             outboxes[0].flush()
 
-    with Flusher() as flusher, running(Service, Chat) as (server, recorder):
+    with Flusher() as flusher, running(kind, Chat) as (server, recorder):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         with dial(server) as wire:
             engine = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
