@@ -8,9 +8,10 @@ all a program needs.
 ``server``          ``BaseServer``: the hooks, in the order in which a request passes them; read it first
 ``inet``            ``TCPServer``, ``UDPServer``
 ``unix``            ``UnixStreamServer``, ``UnixDatagramServer``
-``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``DatagramRequestHandler``
+``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``ExchangeHandler``, ``DatagramRequestHandler``
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
+``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
@@ -32,9 +33,15 @@ from framework._types import HandlerFactory
 from framework._types import Inet6Address as Inet6Address
 from framework._types import InetAddress as InetAddress
 from framework._types import UnixAddress as UnixAddress
-from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+from framework.handlers import (
+    BaseRequestHandler,
+    DatagramRequestHandler,
+    ExchangeHandler,
+    StreamRequestHandler,
+)
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
+from framework.pool import PoolTCPService, PoolUnixStreamService, ThreadPoolMixIn
 from framework.processes import (
     ForkingMixIn,
     ForkingTCPServer,
@@ -62,6 +69,7 @@ __all__ = [
     "BaseRequestHandler",
     "BaseServer",
     "DatagramRequestHandler",
+    "ExchangeHandler",
     "Flusher",
     "ForkingMixIn",
     "ForkingTCPServer",
@@ -70,8 +78,11 @@ __all__ = [
     "ForkingUnixStreamServer",
     "HandlerFactory",
     "Outbox",
+    "PoolTCPService",
+    "PoolUnixStreamService",
     "StreamRequestHandler",
     "TCPServer",
+    "ThreadPoolMixIn",
     "ThreadingMixIn",
     "ThreadingTCPServer",
     "ThreadingUDPServer",

@@ -70,6 +70,7 @@ class Connection(socket.socket):
         "_held_size",
         "_reader",
         "address",
+        "adopt",
         "drained",
         "group",
         "line_limit",
@@ -80,6 +81,7 @@ class Connection(socket.socket):
         "seen",
         "since",
         "turns",
+        "watched",
     )
 
     def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
@@ -97,6 +99,10 @@ class Connection(socket.socket):
         self.drained = False
         """Whether to read no further request."""
         self.line_limit = 0
+        self.adopt: Callable[[Any], object] | None = None
+        """Set by a model that calls an ``ExchangeHandler`` once per exchange: takes the handler in."""
+        self.watched = False
+        """Whether it has been parked before."""
         self._held: list[bytes] = []
         self._held_size = 0
         self._reader: Reader | None = None
@@ -153,6 +159,39 @@ class Connection(socket.socket):
             return self._reader
         return super().makefile(mode, buffering, **text)  # type: ignore[call-overload]
 
+    # -- being parked ------------------------------------------------------------------------------------------
+
+    def poll(self) -> bool:
+        """Receive what is there, without waiting; tell whether a read would return at once."""
+        reader = self._reader
+        # With a timeout, the socket module waits for that long whatever the flags.
+        if reader is None or self.gettimeout() is not None:
+            return False
+        if reader.pending or self.rest():
+            return True
+        try:
+            data = _recv(self, _CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        self.phase = _BUSY
+        if not data:
+            self.reason = self.reason or CloseReason.PEER
+        reader.fill(data)
+        return True
+
+    @property
+    def buffered(self) -> bool:
+        """Whether input was received that has not been read."""
+        return self._reader is not None and self._reader.pending
+
+    def rest(self) -> bool:
+        """Wait for the next request without a thread; tell whether that is in vain, since the server drains."""
+        if self._held:
+            self.release()
+        self.turns += 1
+        self.phase = _IDLE
+        return self.drained  # after the phase, as in recv()
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
@@ -173,7 +212,9 @@ class Connection(socket.socket):
             self.release()
             return
         if self._held:
+            self._held.append(bytes(data))
             self.release()
+            return
         self._write(data, flags)
 
     @property
@@ -191,14 +232,13 @@ class Connection(socket.socket):
     def _write(self, data: ReadableBuffer, flags: int) -> None:
         self.turns += 1
         self.phase = _WRITING
-        with memoryview(data) as view:
-            if view.nbytes <= _PIECE:
-                _sendall(self, data, flags)
-            else:
-                with view.cast("B") as octets:
-                    for start in range(0, len(octets), _PIECE):
-                        _sendall(self, octets[start : start + _PIECE], flags)
-                        self.turns += 1
+        if type(data) is bytes and len(data) <= _PIECE:  # as mostly
+            _sendall(self, data, flags)
+        else:
+            with memoryview(data).cast("B") as octets:
+                for start in range(0, len(octets), _PIECE):
+                    _sendall(self, octets[start : start + _PIECE], flags)
+                    self.turns += 1
         self.phase = _BUSY
 
     # -- ending, from another thread -----------------------------------------------------------------------------
@@ -266,21 +306,27 @@ class Reader(io.BufferedIOBase):
                 break
             parts.append(chunk)
             have += len(chunk)
-        self._keep(b"".join(parts))
+        self.fill(b"".join(parts))
         return self._take(len(self._data) if have < wanted or size is None or size < 0 else size)
 
     def read1(self, size: int = -1, /) -> bytes:
         """Read what is there, up to ``size`` octets, after waiting once if nothing is."""
         if not self.pending:
-            self._keep(self._receive(begun=False))
+            self.fill(self._receive(begun=False))
         end = len(self._data) if size < 0 else min(self._position + size, len(self._data))
         return self._take(end)
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return what is there without reading it, after waiting once if nothing is."""
         if not self.pending:
-            self._keep(self._receive(begun=False))
+            self.fill(self._receive(begun=False))
         return self._data[self._position :]
+
+    def fill(self, data: bytes) -> None:
+        """Take in what was received elsewhere, where nothing is pending."""
+        self._data = data
+        self._position = 0
+        self.pending = bool(data)
 
     def _readline_slowly(self) -> bytes:
         limit = self._connection.line_limit
@@ -290,7 +336,7 @@ class Reader(io.BufferedIOBase):
         while True:
             end = data.find(b"\n", searched) + 1
             if (end or len(data)) > limit:
-                self._keep(data)
+                self.fill(data)
                 raise LineTooLongError(f"a line of more than {limit} octets")
             if end:
                 break
@@ -300,7 +346,7 @@ class Reader(io.BufferedIOBase):
                 end = len(data)
                 break
             data += chunk
-        self._keep(data)
+        self.fill(data)
         return self._take(end)
 
     def _readline_within(self, limit: int) -> bytes:
@@ -311,18 +357,13 @@ class Reader(io.BufferedIOBase):
             if not chunk:
                 break
             data += chunk
-        self._keep(data)
+        self.fill(data)
         end = data.find(b"\n", 0, limit) + 1
         return self._take(end or min(limit, len(data)))
 
     def _receive(self, *, begun: bool) -> bytes:
         self.pending = False
         return self._connection.recv_rest() if begun else self._connection.recv(_CHUNK)
-
-    def _keep(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-        self.pending = bool(data)
 
     def _take(self, end: int) -> bytes:
         taken = self._data[self._position : end]
@@ -335,7 +376,8 @@ class Connections:
     """The registry of the open connections."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
         self._open: dict[Connection, None] = {}
         self._groups: dict[bytes, int] = {}
         self._waiters = 0
@@ -353,7 +395,7 @@ class Connections:
 
     def add(self, connection: Connection) -> None:
         """Take in a connection that was just accepted."""
-        with self._changed:
+        with self._guard:
             self._number += 1
             connection.number = self._number
             connection.opened = time.monotonic()
@@ -363,7 +405,7 @@ class Connections:
 
     def remove(self, connection: Connection) -> bool:
         """Take out a connection; tell whether it was there: whoever is told so closes it."""
-        with self._changed:
+        with self._guard:
             if connection not in self._open:
                 return False
             del self._open[connection]

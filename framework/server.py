@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import GenericAlias
 from typing import TYPE_CHECKING, Self
 
@@ -139,9 +140,9 @@ class BaseServer(Generic[RequestT, AddressT]):
             self.__shutdown_request = False
             self.__is_shut_down.set()
 
-    def _open_loop(self) -> Loop:
+    def _open_loop(self, kind: Callable[[selectors.BaseSelector, Waker | None], Loop] = Loop) -> Loop:
         """Return what ``serve_forever()`` is to wait with."""
-        return Loop(_selector_class()(), _waker())
+        return kind(_selector_class()(), _waker())
 
     def shutdown(self) -> None:
         """Stop ``serve_forever()`` and wait until it has returned.

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
 from framework.connections import Connection, Connections, LineTooLongError, Phase
 from framework.events import (
@@ -53,7 +54,9 @@ from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
 
 if TYPE_CHECKING:
-    from framework._loop import Loop
+    import selectors
+
+    from framework._loop import Waker
 
 __all__ = [
     "ConnectionInfo",
@@ -87,6 +90,10 @@ _TRANSIENT = frozenset(
 # What a handler meets because of its client; no fault of the program.
 _CLIENT_FAULTS = (ConnectionError, TimeoutError, LineTooLongError)
 
+_recv = _socket.socket.recv
+# Looked up for each connection, and a lookup on an Enum costs a call up to Python 3.11.
+_SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
+_PEER, _TIMEOUT = CloseReason.PEER, CloseReason.TIMEOUT
 _RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
@@ -182,6 +189,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
         self.__buffer = bytearray()
+        self.__listener: _socket.socket | None = None
+        self.__family = self.__kind = 0
+        self.__accepts_itself = (
+            getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
+        )
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -247,8 +259,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self.socket.settimeout(timeout)
                 self.__take(Step.STOP)
 
-    def _open_loop(self) -> Loop:
-        self.__loop = super()._open_loop()
+    def _open_loop(self, kind: Callable[[selectors.BaseSelector, Waker | None], Loop] = Loop) -> Loop:
+        self.__loop = super()._open_loop(kind)
         return self.__loop
 
     def suspend(self) -> None:
@@ -341,7 +353,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__watch_listener(now)
 
     def __watch_listener(self, now: float) -> None:
-        full = self.max_connections is not None and len(self.__connections) >= self.max_connections
+        full = self.__full()
         if full != self.__overloaded:
             self.__overloaded = full
             kind = Overloaded if full else Recovered
@@ -384,7 +396,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     def _handle_request_noblock(self) -> None:
         """Take the requests that are there, up to ``accept_burst``."""
-        for _ in range(self.accept_burst):
+        for number in range(self.accept_burst):
+            if number and (self.__state is not _SERVING or self.__full()):
+                return
             try:
                 request, client_address = self.get_request()
             except OSError as error:
@@ -395,11 +409,19 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self.__admit(request, client_address)
             else:
                 self.__start(request, client_address)
-            if self.__state is not ServerState.SERVING or self.__full():
-                return
+
+    def _may_accept(self) -> bool:
+        """Tell whether to take another request now; for models whose workers take them."""
+        limit = self.max_connections
+        return (
+            self.__state is _SERVING
+            and (limit is None or len(self.__connections) < limit)
+            and (not self.__resting_until or time.monotonic() >= self.__resting_until)
+        )
 
     def __full(self) -> bool:
-        return self.max_connections is not None and len(self.__connections) >= self.max_connections
+        limit = self.max_connections
+        return limit is not None and len(self.__connections) >= limit
 
     def __accept_failed(self, error: OSError) -> None:
         if error.errno in _TRANSIENT:
@@ -415,12 +437,23 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Take the next request; an accepted stream becomes a ``Connection``."""
         if self.__datagrams:
             return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
-        request, client_address = super().get_request()
-        accepted: object = request
+        client_address: Any
+        listener = self.socket
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
-        if type(accepted) is not _socket.socket:
-            return request, client_address
-        connection = Connection(accepted.family, accepted.type, 0, accepted.detach())
+        if self.__accepts_itself and type(listener) is _socket.socket:
+            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's. And the
+            # family is kept as a number, since the enum's member costs each connection a microsecond.
+            if listener is not self.__listener:
+                self.__listener = listener
+                self.__family, self.__kind = int(listener.family), int(listener.type)
+            descriptor, client_address = cast("Any", listener)._accept()  # noqa: SLF001
+            connection = Connection(self.__family, self.__kind, 0, descriptor)
+        else:
+            request, client_address = super().get_request()
+            accepted: object = request
+            if type(accepted) is not _socket.socket:
+                return request, client_address
+            connection = Connection(accepted.family, accepted.type, 0, accepted.detach())
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
@@ -476,7 +509,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if not isinstance(request, Connection):
             super().finish_request(request, client_address)
             return
-        request.phase = Phase.BUSY
+        request.phase = _BUSY
         super().finish_request(request, client_address)
         if request.holds:
             request.release()
@@ -520,13 +553,18 @@ def _linger(connection: Connection) -> None:
 
     Bounded in time and octets; where nothing is unread, as mostly, it costs one system call.
     """
-    if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
+    reason = connection.reason
+    if reason is _PEER or reason is _TIMEOUT:
         return
+    try:
+        if connection.gettimeout() is not None:
+            connection.settimeout(None)  # else the module would wait, whatever the flags
+        swallowed = len(_recv(connection, _LINGER_OCTETS, _socket.MSG_DONTWAIT))
+    except OSError:
+        return
+    if not swallowed:
+        return  # the peer has closed as well
     with contextlib.suppress(OSError):
-        connection.settimeout(0)
-        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS))
-        if not swallowed:
-            return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
         deadline = time.monotonic() + _LINGER_SECONDS
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:

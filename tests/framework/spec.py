@@ -16,6 +16,7 @@ from typing import Any
 
 import framework
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
+from framework.pool import ThreadPoolMixIn
 from framework.service import ServiceMixIn
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
@@ -95,6 +96,7 @@ MODELS = [
     Model("fork", (ForkingMixIn,), where="process"),
     Model("service_inline", (ServiceMixIn,), concurrent=False),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
+    Model("pool", (ThreadPoolMixIn,), where="thread"),
 ]
 
 STREAMS = [transport for transport in TRANSPORTS if not transport.datagrams]

@@ -1,0 +1,474 @@
+"""``ThreadPoolMixIn``: a bounded number of threads that accept and handle, with no hand-off between the two.
+
+Goes before the server class: ``class Chat(ThreadPoolMixIn, TCPServer)``. It is a ``ServiceMixIn``, so nothing
+else is needed in front of it.
+
+::
+
+    listener ─────────┐
+    wake-up ──────────┤                     ┌─▶ accept ─▶ handle ─┐
+    parked connection ┼─▶ one epoll ─▶ worker                     ├─▶ close, or park again
+    parked connection ┤              worker └─▶ next exchange ────┘
+    ...               ┘
+
+Rules:
+
+1. All workers wait on one epoll (epoll(7)); whoever it wakes does all the work there is to that event. What is
+   watched is watched once (``EPOLLONESHOT``): an event belongs to one worker until that one watches again.
+2. The listener is watched again before the handler runs, so that another worker takes the next client. Where no
+   worker waits, nothing is accepted: clients queue in the backlog, and nobody has to pause anything for that.
+3. Between two exchanges of an ``ExchangeHandler`` a connection is parked: it costs a place in the epoll and no
+   thread. Any other handler keeps its worker until it returns, as in the other models.
+4. A parked connection is not a special one. It is IDLE; a deadline or a drain ends its input, by which the
+   epoll wakes a worker, which meets that end as every handler does.
+5. The thread that runs ``serve_forever()`` adds workers and sweeps, and never handles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import socket as _socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any
+
+from framework._loop import Loop, Waker
+from framework._types import AddressT, InetAddressT, RequestT
+from framework.connections import Connection
+from framework.inet import TCPServer
+from framework.service import ServiceMixIn
+from framework.unix import UnixStreamServer
+
+if TYPE_CHECKING:
+    import selectors
+    from types import TracebackType
+
+    from _typeshed import HasFileno
+
+    from framework.handlers import ExchangeHandler
+
+__all__ = ["PoolTCPService", "PoolUnixStreamService", "ThreadPoolMixIn"]
+
+_log = logging.getLogger("framework")
+
+_ONCE = select.EPOLLIN | select.EPOLLONESHOT
+# All workers busy and none took anything for that long, in seconds: they are blocked, and another one helps. Where
+# they do make progress it would not: they share the interpreter's lock. Python's own switch interval is 5 ms.
+_STALL = 0.001
+# After as many seconds without work a worker above the minimum ends. Tomcat and Java's cached pools keep a
+# minute; a thread costs 70 µs to start here, so a tenth of that does.
+_LINGER = 6.0
+# What an idle worker gets to notice the end of the pool, in seconds.
+_GRACE = 1.0
+
+
+class Workers:
+    """The threads of a pool and the epoll they wait on.
+
+    Lives from one ``serve_forever()`` until that has returned and no connection is parked any more.
+
+    Args:
+        server: tells how many there may be.
+        may_accept: whether to watch the listener again.
+        accept: takes one request; calls ``release()`` as soon as the next may be taken.
+        resume: serves a parked connection that has input.
+    """
+
+    def __init__(
+        self,
+        server: ThreadPoolMixIn[Any, Any],
+        may_accept: Callable[[], bool],
+        accept: Callable[[], object],
+        resume: Callable[[Workers, Connection, ExchangeHandler[Any, Any]], object],
+    ) -> None:
+        self.parked: dict[int, tuple[Connection, ExchangeHandler[Any, Any]]] = {}
+        """What is watched, and who serves it, by descriptor."""
+        self._server = server
+        self._may_accept = may_accept
+        self._accept = accept
+        self._resume = resume
+        self._epoll = select.epoll()
+        self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._alarm, select.EPOLLIN)  # by level: it wakes all
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._idle: dict[threading.Thread, None] = {}
+        self._started = 0
+        # Counts what was taken from the epoll. Without a lock: that it moves is enough.
+        self._taken = 0
+        self._alerted = False
+        self._failing = False
+        self._serving = True
+        self._ended = False
+        self.wake: Callable[[], object] = bool
+        """Wakes the thread that serves."""
+        # The listener: its descriptor, whether it should be watched, whether it is, and who is accepting.
+        self._listener = -1
+        self._wanted = False
+        self._armed = False
+        self._holder = 0
+
+    # -- the listener ------------------------------------------------------------------------------------------
+
+    def watch(self, descriptor: int) -> None:
+        """Accept from that descriptor."""
+        with self._lock:
+            if descriptor != self._listener:
+                self._epoll.register(descriptor, 0)
+                self._listener = descriptor
+            self._wanted = True
+            self._arm()
+
+    def unwatch(self) -> None:
+        """Accept nothing, for now."""
+        with self._lock:
+            self._wanted = False
+            if self._armed:
+                self._epoll.modify(self._listener, 0)
+                self._armed = False
+
+    def forget_listener(self) -> None:
+        """Accept nothing any more: its descriptor is about to be closed."""
+        with self._lock:
+            self._wanted = self._armed = False
+            if self._listener >= 0:
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(self._listener)
+            self._listener = -1
+
+    def rearm(self) -> None:
+        """Watch the listener again if that is due: the cap may have fallen before anybody saw that it was reached."""
+        with self._lock:
+            self._arm()
+
+    def release(self) -> bool:
+        """Let others accept; tell whether the calling thread was the one that did."""
+        if self._holder != threading.get_ident():
+            return False
+        with self._lock:
+            self._holder = 0
+            if not self._wanted:
+                return True
+            if self._may_accept():
+                self._epoll.modify(self._listener, _ONCE)
+                self._armed = True
+                return True
+        self.wake()
+        return True
+
+    def _arm(self) -> None:
+        # Holding the lock.
+        if self._wanted and not self._armed and not self._holder and self._may_accept():
+            self._epoll.modify(self._listener, _ONCE)
+            self._armed = True
+
+    def _take(self) -> None:
+        with self._lock:
+            self._armed = False
+            # Paused, and perhaps watched again, since the epoll said so.
+            if self._holder or not self._wanted:
+                return
+            thread = self._holder = threading.get_ident()
+        try:
+            self._accept()
+        finally:
+            if self._holder == thread:  # a request that was refused, or none
+                self.release()
+
+    # -- parked connections ------------------------------------------------------------------------------------
+
+    def park(self, connection: Connection, handler: ExchangeHandler[Any, Any]) -> None:
+        """Watch a connection until there is input; from here on it may be another worker's."""
+        descriptor = connection.fileno()
+        self.parked[descriptor] = connection, handler
+        try:
+            if connection.watched:
+                self._epoll.modify(descriptor, _ONCE)
+            else:
+                connection.watched = True
+                self._epoll.register(descriptor, _ONCE)
+        except OSError:
+            del self.parked[descriptor]
+            raise
+
+    # -- the threads -------------------------------------------------------------------------------------------
+
+    def reopen(self) -> bool:
+        """Serve again; tell whether that is possible."""
+        with self._lock:
+            self._serving = not self._ended
+            return self._serving
+
+    def close(self) -> None:
+        """Accept no more and let the workers end, those at once that have nothing to do.
+
+        One that serves a request ends after it, and as long as connections are parked the others stay.
+        """
+        self.forget_listener()
+        with self._lock:
+            self._serving = False
+            if self.parked:
+                return
+            if not self._threads:
+                self._end()
+                return
+            os.eventfd_write(self._alarm, 1)
+            idle = list(self._idle)
+        deadline = time.monotonic() + _GRACE
+        for thread in idle:
+            # It may have been given a request at the last moment, for which nobody waits here.
+            while thread in self._idle and time.monotonic() < deadline:
+                thread.join(0.01)
+            if thread not in self._threads:
+                thread.join(_GRACE)
+
+    def join(self, deadline: float) -> None:
+        """Wait until every worker has ended, after ``close()``; ``deadline`` in seconds of ``time.monotonic()``."""
+        with self._lock:
+            if self._serving or threading.current_thread() in self._threads:
+                return
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0, deadline - time.monotonic()))
+
+    def adjust(self) -> None:
+        """Start the workers that are missing; on the thread that serves, whenever it wakes."""
+        while len(self._threads) < self._server.min_threads:
+            if not self._start():
+                return
+        while not self._idle and len(self._threads) < self._server.max_threads:
+            # In this order: whoever takes something from here on, and leaves nobody idle, alerts again.
+            self._alerted = False
+            taken = self._taken
+            time.sleep(_STALL)
+            if taken != self._taken or not self._start():
+                return
+        self._alerted = False
+
+    def _start(self) -> bool:
+        with self._lock:
+            self._started += 1
+            name = f"{type(self._server).__name__}-{self._started}"
+            thread = threading.Thread(target=self._run, name=name, daemon=self._server.daemon_threads)
+            self._threads.add(thread)
+            # Else the next look would find nobody idle before this one has come so far.
+            self._idle[thread] = None
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Those who run go on; the next tick tries again.
+            with self._lock:
+                self._threads.discard(thread)
+                del self._idle[thread]
+            if not self._failing:  # the edge, once
+                _log.warning("%d workers, and no more can be started for now: %s", len(self._threads), error)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
+    def _run(self) -> None:
+        thread = threading.current_thread()
+        idle, parked, poll, resume = self._idle, self.parked, self._epoll.poll, self._resume
+        try:
+            while self._serving or parked:
+                idle[thread] = None
+                ready = poll(_LINGER, 1)
+                if not ready:
+                    if self._retires(thread):
+                        return
+                    continue
+                descriptor = ready[0][0]
+                if descriptor == self._alarm:
+                    self._calm()
+                    continue
+                del idle[thread]
+                self._taken += 1
+                if not idle and not self._alerted and len(self._threads) < self._server.max_threads:
+                    self._alerted = True
+                    self.wake()
+                if descriptor == self._listener:
+                    self._take()
+                elif descriptor in parked:
+                    resume(self, *parked.pop(descriptor))
+        finally:
+            self._leave(thread)
+
+    def _retires(self, thread: threading.Thread) -> bool:
+        with self._lock:
+            # Somebody must be left to take the next event.
+            surplus = len(self._idle) > 1 and len(self._threads) > self._server.min_threads
+            if surplus:
+                self._threads.discard(thread)
+            return surplus
+
+    def _calm(self) -> None:
+        """Take the alarm back, if the pool is not to end after all."""
+        with self._lock:
+            if self._serving or self.parked:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._alarm)
+
+    def _leave(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._threads.discard(thread)
+            self._idle.pop(thread, None)
+            if self._serving or self.parked:
+                forsaken = not self._threads
+            else:
+                forsaken = False
+                if self._threads:
+                    os.eventfd_write(self._alarm, 1)
+                else:
+                    self._end()
+        if forsaken and not self._serving:
+            self._start()
+        self.wake()
+
+    def _end(self) -> None:
+        # Holding the lock.
+        if not self._ended:
+            self._ended = True
+            self._epoll.close()
+            os.close(self._alarm)
+
+
+class PoolLoop(Loop):
+    """The loop of the thread that serves: what it would watch is watched by the workers."""
+
+    def __init__(
+        self, workers: Workers, selector: selectors.BaseSelector, waker: Waker | None = None
+    ) -> None:
+        super().__init__(selector, waker)
+        self._workers = workers
+        workers.wake = self.wake
+
+    def watch(self, file: HasFileno) -> None:
+        """Let the workers accept."""
+        self._workers.watch(file.fileno())
+
+    def unwatch(self, file: HasFileno) -> None:
+        """Let the workers accept nothing."""
+        self._workers.unwatch()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until woken, then see to the workers."""
+        self._workers.adjust()
+        return super().wait(timeout)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workers.close()
+        super().__exit__(kind, error, trace)
+
+
+class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
+    """Runs requests in a bounded number of threads; goes before the server class among the bases.
+
+    ``verify_request()`` runs on the worker that accepted, and holds up the next accept: it must not block.
+    ``handle_request()`` needs no pool: it serves its one request on the thread that calls it.
+    """
+
+    min_threads: int = 2
+    """Kept while serving: one handles, one waits for the next."""
+    max_threads: int = 32
+    """Requests that run at once; beyond, clients wait in the backlog. The default of ``concurrent.futures``
+    for threads that wait for something else than the processor."""
+    # A worker takes one and handles it; those who queue behind are for the others.
+    accept_burst: int = 1
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
+
+    __workers: Workers | None = None
+
+    def _open_loop(self, kind: Callable[..., Loop] = Loop) -> Loop:
+        if not 0 < self.min_threads <= self.max_threads:
+            raise ValueError(
+                f"0 < min_threads <= max_threads does not hold: {self.min_threads}, {self.max_threads}"
+            )
+        workers = self.__workers
+        if workers is None or not workers.reopen():
+            workers = self.__workers = Workers(
+                self, self._may_accept, self._handle_request_noblock, self.__resume
+            )
+        return super()._open_loop(partial(PoolLoop, workers))
+
+    def server_close(self) -> None:
+        """Close the listening socket, then drain for up to ``drain_timeout``; workers end with their requests."""
+        workers = self.__workers
+        if workers is not None:
+            workers.forget_listener()
+        deadline = time.monotonic() + self.drain_timeout
+        super().server_close()
+        if workers is not None:
+            workers.join(deadline)  # datagrams are in no registry
+
+    def service_actions(self) -> None:
+        """Sweep, and see whether to accept."""
+        super().service_actions()
+        if self.__workers is not None:
+            self.__workers.rearm()
+
+    def process_request(self, request: RequestT, client_address: AddressT) -> None:
+        """Serve on this worker, until the handler is done or its connection can be parked."""
+        workers = self.__workers
+        if workers is None or not workers.release() or not isinstance(request, Connection):
+            super().process_request(request, client_address)
+            return
+        adopted: list[ExchangeHandler[Any, Any]] = []
+        request.adopt = adopted.append
+        try:
+            self.finish_request(request, client_address)
+        finally:
+            request.adopt = None
+        if not adopted or not self.__serve(workers, request, adopted[0], ready=False):
+            self.shutdown_request(request)
+
+    def __resume(self, workers: Workers, connection: Connection, handler: ExchangeHandler[Any, Any]) -> None:
+        """Go on with a connection that was parked."""
+        parked = False
+        try:
+            parked = self.__serve(workers, connection, handler, ready=True)
+        except Exception:
+            self.handle_error(connection, connection.address)  # type: ignore[arg-type]
+        finally:
+            if not parked:
+                self.shutdown_request(connection)  # type: ignore[arg-type]
+
+    def __serve(
+        self, workers: Workers, connection: Connection, handler: ExchangeHandler[Any, Any], *, ready: bool
+    ) -> bool:
+        """Serve the exchanges whose input is there; tell whether the connection was parked, and is ours no more."""
+        parked = False
+        try:
+            # A fresh connection's first request has often come with it.
+            ready = ready or connection.poll()
+            while not ready or handler.serve_exchange():
+                # What was read ahead is in no epoll; a drain means the end of the input, which the handler meets.
+                ready = connection.buffered or connection.rest()
+                if not ready:
+                    workers.park(connection, handler)
+                    parked = True
+                    break
+        finally:
+            if not parked:
+                handler.finish()
+                if connection.holds:
+                    connection.release()
+        return parked
+
+
+class PoolTCPService(ThreadPoolMixIn, TCPServer[_socket.socket, InetAddressT]):
+    """A ``TCPServer`` as a service, connections served by a pool of threads."""
+
+
+class PoolUnixStreamService(ThreadPoolMixIn, UnixStreamServer):
+    """A ``UnixStreamServer`` as a service, connections served by a pool of threads."""
