@@ -110,7 +110,8 @@ class ExchangeHandler(StreamRequestHandler[ServerT, AddressT]):
     ``timeout`` is for reads within an exchange; for how long the next one may be waited for, the server says.
     """
 
-    rfile: io.BufferedReader  # or what reads alike: peek() is needed
+    # Or what reads alike: peek() is needed.
+    rfile: io.BufferedReader  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, request: _socket.socket, client_address: AddressT, server: ServerT) -> None:
         adopt = getattr(request, "adopt", None)

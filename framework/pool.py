@@ -58,8 +58,8 @@ __all__ = ["PoolTCPService", "PoolUnixStreamService", "ThreadPoolMixIn"]
 _log = logging.getLogger("framework")
 
 _ONCE = select.EPOLLIN | select.EPOLLONESHOT
-# All workers busy and none took anything for that long, in seconds: they are blocked, and another one helps. Where
-# they do make progress it would not: they share the interpreter's lock. Python's own switch interval is 5 ms.
+# A worker that is busy with one thing for that long, in seconds, is blocked, and another one can help. Where all make
+# progress it could not: they share the interpreter's lock.
 _STALL = 0.001
 # After as many seconds without work a worker above the minimum ends. Tomcat and Java's cached pools keep a
 # minute; a thread costs 70 µs to start here, so a tenth of that does.
@@ -97,11 +97,10 @@ class Workers:
         self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._alarm, select.EPOLLIN)  # by level: it wakes all
         self._lock = threading.Lock()
-        self._threads: set[threading.Thread] = set()
+        # How many events each has taken, in a cell that nobody else writes to.
+        self._threads: dict[threading.Thread, list[int]] = {}
         self._idle: dict[threading.Thread, None] = {}
         self._started = 0
-        # Counts what was taken from the epoll. Without a lock: that it moves is enough.
-        self._taken = 0
         self._alerted = False
         self._failing = False
         self._serving = True
@@ -245,18 +244,23 @@ class Workers:
         while not self._idle and len(self._threads) < self._server.max_threads:
             # In this order: whoever takes something from here on, and leaves nobody idle, alerts again.
             self._alerted = False
-            taken = self._taken
+            taken = {thread: cell[0] for thread, cell in self._snapshot()}
             time.sleep(_STALL)
-            if taken != self._taken or not self._start():
+            moving = sum(cell[0] != taken.get(thread) for thread, cell in self._snapshot())
+            if moving >= self._server.min_threads or not self._start():
                 return
         self._alerted = False
+
+    def _snapshot(self) -> list[tuple[threading.Thread, list[int]]]:
+        with self._lock:
+            return list(self._threads.items())
 
     def _start(self) -> bool:
         with self._lock:
             self._started += 1
             name = f"{type(self._server).__name__}-{self._started}"
             thread = threading.Thread(target=self._run, name=name, daemon=self._server.daemon_threads)
-            self._threads.add(thread)
+            self._threads[thread] = [0]
             # Else the next look would find nobody idle before this one has come so far.
             self._idle[thread] = None
         try:
@@ -264,7 +268,7 @@ class Workers:
         except RuntimeError as error:
             # Those who run go on; the next tick tries again.
             with self._lock:
-                self._threads.discard(thread)
+                self._threads.pop(thread, None)
                 del self._idle[thread]
             if not self._failing:  # the edge, once
                 _log.warning("%d workers, and no more can be started for now: %s", len(self._threads), error)
@@ -275,6 +279,7 @@ class Workers:
 
     def _run(self) -> None:
         thread = threading.current_thread()
+        cell = self._threads[thread]
         idle, parked, poll, resume = self._idle, self.parked, self._epoll.poll, self._resume
         try:
             while self._serving or parked:
@@ -289,7 +294,7 @@ class Workers:
                     self._calm()
                     continue
                 del idle[thread]
-                self._taken += 1
+                cell[0] += 1
                 if not idle and not self._alerted and len(self._threads) < self._server.max_threads:
                     self._alerted = True
                     self.wake()
@@ -305,7 +310,7 @@ class Workers:
             # Somebody must be left to take the next event.
             surplus = len(self._idle) > 1 and len(self._threads) > self._server.min_threads
             if surplus:
-                self._threads.discard(thread)
+                self._threads.pop(thread, None)
             return surplus
 
     def _calm(self) -> None:
@@ -317,7 +322,7 @@ class Workers:
 
     def _leave(self, thread: threading.Thread) -> None:
         with self._lock:
-            self._threads.discard(thread)
+            self._threads.pop(thread, None)
             self._idle.pop(thread, None)
             if self._serving or self.parked:
                 forsaken = not self._threads
