@@ -12,6 +12,7 @@ all a program needs.
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
 ``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
+``workers``         the threads of a pool, and what they wait on
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler

@@ -154,7 +154,7 @@ class Connection(socket.socket):
         self, mode: str = "r", buffering: int | None = None, **text: Any
     ) -> Any:
         """Return a file, as ``socket.makefile()``; for reading bytes with a buffer, a ``Reader``."""
-        if mode == "rb" and buffering in {None, -1}:
+        if mode == "rb" and buffering != 0:
             self._reader = Reader(self)
             return self._reader
         return super().makefile(mode, buffering, **text)  # type: ignore[call-overload]
@@ -312,14 +312,14 @@ class Reader(io.BufferedIOBase):
     def read1(self, size: int = -1, /) -> bytes:
         """Read what is there, up to ``size`` octets, after waiting once if nothing is."""
         if not self.pending:
-            self.fill(self._receive(begun=False))
+            self.fill(self._connection.recv(_CHUNK))
         end = len(self._data) if size < 0 else min(self._position + size, len(self._data))
         return self._take(end)
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return what is there without reading it, after waiting once if nothing is."""
         if not self.pending:
-            self.fill(self._receive(begun=False))
+            self.fill(self._connection.recv(_CHUNK))
         return self._data[self._position :]
 
     def fill(self, data: bytes) -> None:

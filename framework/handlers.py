@@ -107,7 +107,7 @@ class ExchangeHandler(StreamRequestHandler[ServerT, AddressT]):
     ``setup()`` and ``finish()`` still run once each; in any other, ``handle()`` is the loop around it. What is
     to be remembered from one exchange to the next goes into attributes.
 
-    ``timeout`` is for reads within an exchange; for how long the next one may be waited for, the server says.
+    ``rfile`` must have a buffer, of whatever size. ``timeout`` is for reads within an exchange; for how long the next one may be waited for, the server says.
     """
 
     # Or what reads alike: peek() is needed.

@@ -39,6 +39,7 @@ from framework.events import (
     DatagramTruncated,
     DrainBegan,
     DrainEnded,
+    Event,
     HandlerFailed,
     LoggingObserver,
     Observer,
@@ -226,6 +227,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Tell ``observer`` no more."""
         self.__observers.detach(observer)
 
+    def _tell(self, event: Event) -> None:
+        """Tell the observers what a model has to say."""
+        self.__observers.tell(event)
+
     def wait_for_connections(self, predicate: Callable[[int], bool], timeout: float | None = None) -> bool:
         """Wait until ``predicate`` holds for the number of open connections; tell whether it does."""
         return self.__connections.wait_for(predicate, timeout)
@@ -399,16 +404,22 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         for number in range(self.accept_burst):
             if number and (self.__state is not _SERVING or self.__full()):
                 return
-            try:
-                request, client_address = self.get_request()
-            except OSError as error:
-                self.__accept_failed(error)
+            if not self._take_request():
                 return
-            self.__accept_failing = False
-            if isinstance(request, Connection):
-                self.__admit(request, client_address)
-            else:
-                self.__start(request, client_address)
+
+    def _take_request(self) -> bool:
+        """Take one request and start it; tell whether there was one."""
+        try:
+            request, client_address = self.get_request()
+        except OSError as error:
+            self.__accept_failed(error)
+            return False
+        self.__accept_failing = False
+        if isinstance(request, Connection):
+            self.__admit(request, client_address)
+        else:
+            self.__start(request, client_address)
+        return True
 
     def _may_accept(self) -> bool:
         """Tell whether to take another request now; for models whose workers take them."""

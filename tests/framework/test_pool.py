@@ -19,7 +19,7 @@ from framework import (
     StreamRequestHandler,
     ThreadPoolMixIn,
     UnixDatagramServer,
-    pool,
+    workers,
 )
 from framework.connections import Phase
 from framework.events import (
@@ -30,6 +30,7 @@ from framework.events import (
     Observer,
     Overloaded,
     Recovered,
+    Saturated,
 )
 from framework.lifecycle import DrainResult
 from tests.framework.spec import PATIENCE, STREAMS, Model, Transport, serving
@@ -71,6 +72,7 @@ class Log(Observer):
         self.edges: list[str] = []
         self.overload = threading.Event()
         self.recovery = threading.Event()
+        self.saturation = threading.Event()
 
     def connection_opened(self, event: ConnectionOpened) -> None:
         """Count."""
@@ -93,6 +95,11 @@ class Log(Observer):
         """Keep the edge."""
         self.edges.append("recovered")
         self.recovery.set()
+
+    def saturated(self, event: Saturated) -> None:
+        """Keep the edge."""
+        self.edges.append(f"saturated {event.workers}")
+        self.saturation.set()
 
 
 class Pool(PoolUnixStreamService):
@@ -125,7 +132,7 @@ def ask(connection: socket.socket, line: bytes) -> bytes:
         return answers.readline()
 
 
-def workers(server: object) -> list[threading.Thread]:
+def threads_of(server: object) -> list[threading.Thread]:
     """Return the threads of a pool."""
     prefix = type(server).__name__ + "-"
     return [thread for thread in threading.enumerate() if thread.name.startswith(prefix)]
@@ -161,6 +168,23 @@ def test_a_pipeline_in_every_model(model: Model, transport: Transport, folder: P
         assert [answers.readline() for _ in range(3)] == [b"1 a\n", b"2 b\n", b"3 c\n"]
         connection.sendall(b"\nquit\nnever\n")
         assert answers.read() == b"4 d\n5 quit\n"
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_rbufsize_in_every_model(model: Model, transport: Transport, folder: Path, size: int) -> None:
+    """Whatever the size of the buffer, what was read ahead is served before the next wait."""
+
+    class Small(Talk):
+        rbufsize = size
+
+    server = model.on(transport)(transport.address(folder), Small)
+    with (
+        serving(server),
+        transport.client(server.server_address) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        connection.sendall(b"a\nb\nquit\n")
+        assert answers.read() == b"1 a\n2 b\n3 quit\n"
 
 
 def test_the_end_of_the_input_in_every_model(model: Model, transport: Transport, folder: Path) -> None:
@@ -226,7 +250,7 @@ def test_silent_clients_hold_no_worker(
             for each in kept:
                 assert ask(each, b"x\n") == b"%d x\n" % (number + 1)
         parked(server, 20)
-        assert len(workers(server)) <= 2
+        assert len(threads_of(server)) <= 2
 
 
 def test_a_timeout_of_the_handler_holds_no_worker(
@@ -263,9 +287,22 @@ def test_nothing_is_accepted_that_no_worker_can_take(folder: Path) -> None:
             assert answers.readline() == b"second\n"
 
 
+def test_a_busy_pool_says_so(folder: Path) -> None:
+    """That all workers are busy and no more may be added is an event, once."""
+
+    class One(Pool):
+        max_threads = 1
+
+    server = One(str(folder / "sock"), Echo)
+    server.observe(log := Log())
+    with serving(server), client(server):
+        assert log.saturation.wait(PATIENCE)
+    assert log.edges == ["saturated 1"]
+
+
 def test_workers_grow_to_the_maximum_and_shrink(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handlers that block get up to ``max_threads`` workers; later all but ``min_threads`` of them end."""
-    monkeypatch.setattr(pool, "_LINGER", 0.01)
+    monkeypatch.setattr(workers, "_IDLE_SECONDS", 0.01)
     together = threading.Barrier(4)
     ran: list[threading.Thread] = []
 
@@ -430,7 +467,7 @@ def test_shutdown_goes_on_with_the_parked(folder: Path) -> None:
         again.join(PATIENCE)
         server.server_close()
         assert kept.recv(1) == b""
-    assert not workers(server)
+    assert not threads_of(server)
 
 
 def test_a_pool_leaves_nothing_behind(folder: Path) -> None:
@@ -450,9 +487,8 @@ def test_a_pool_leaves_nothing_behind(folder: Path) -> None:
             server.shutdown()
             loop.join(PATIENCE)
             server.wait_for_connections(lambda count: count == 0, PATIENCE)
-            for thread in workers(
-                server
-            ):  # the one that closed the connection may have been about to look up
+            # The one that closed the connection may have been about to look up.
+            for thread in threads_of(server):
                 thread.join(PATIENCE)
             assert held() == before
 
@@ -475,7 +511,7 @@ def test_a_stuck_handler_is_left_behind(folder: Path) -> None:
         with serving(server):
             connection.sendall(b"x")
             assert began.wait(PATIENCE)
-        left = workers(server)
+        left = threads_of(server)
         assert len(left) == 1
         go_on.set()
         left[0].join(PATIENCE)
