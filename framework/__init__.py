@@ -14,6 +14,7 @@ all a program needs.
 ``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``workers``         the threads of a pool, and what they wait on
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
+``testing``         the testing kit, to be imported by itself; ``pytest_plugin`` makes fixtures of it
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
 ==================  =====================================================================================

@@ -26,10 +26,10 @@ Rules:
 
 from __future__ import annotations
 
+import selectors
 import socket as _socket
 import time
 from collections.abc import Callable
-from functools import partial
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,6 @@ from framework.unix import UnixStreamServer
 from framework.workers import Workers
 
 if TYPE_CHECKING:
-    import selectors
     from types import TracebackType
 
     from _typeshed import HasFileno
@@ -56,10 +55,8 @@ __all__ = ["PoolTCPService", "PoolUnixStreamService", "ThreadPoolMixIn"]
 class PoolLoop(Loop):
     """The loop of the thread that serves: what it would watch is watched by the workers."""
 
-    def __init__(
-        self, workers: Workers, selector: selectors.BaseSelector, waker: Waker | None = None
-    ) -> None:
-        super().__init__(selector, waker)
+    def __init__(self, workers: Workers) -> None:
+        super().__init__(selectors.PollSelector(), Waker())
         self._workers = workers
         workers.wake = self.wake
 
@@ -103,7 +100,7 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
     __workers: Workers | None = None
     __saturated = False
 
-    def _open_loop(self, kind: Callable[..., Loop] = Loop) -> Loop:
+    def _open_loop(self) -> Loop:
         if not 0 < self.min_threads <= self.max_threads:
             raise ValueError(
                 f"0 < min_threads <= max_threads does not hold: {self.min_threads}, {self.max_threads}"
@@ -111,7 +108,7 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
         workers = self.__workers
         if workers is None or not workers.reopen():
             workers = self.__workers = Workers(self, self._may_accept, self._take_request, self.__resume)
-        return super()._open_loop(partial(PoolLoop, workers))
+        return self._use_loop(PoolLoop(workers))
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; workers end with their requests."""
@@ -147,14 +144,14 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
             self.finish_request(request, client_address)
         finally:
             request.adopt = None
-        if not adopted or not self.__serve(workers, request, adopted[0], ready=False):
+        if not adopted or not self.__serve(workers, request, adopted[0], request.poll):
             self.shutdown_request(request)
 
     def __resume(self, workers: Workers, connection: Connection, handler: ExchangeHandler[Any, Any]) -> None:
         """Go on with a connection that was parked."""
         parked = False
         try:
-            parked = self.__serve(workers, connection, handler, ready=True)
+            parked = self.__serve(workers, connection, handler, connection.woken)
         except Exception:
             self.handle_error(connection, connection.address)  # type: ignore[arg-type]
         finally:
@@ -162,13 +159,16 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
                 self.shutdown_request(connection)  # type: ignore[arg-type]
 
     def __serve(
-        self, workers: Workers, connection: Connection, handler: ExchangeHandler[Any, Any], *, ready: bool
+        self,
+        workers: Workers,
+        connection: Connection,
+        handler: ExchangeHandler[Any, Any],
+        look: Callable[[], bool],
     ) -> bool:
         """Serve the exchanges whose input is there; tell whether the connection was parked, and is ours no more."""
         parked = False
         try:
-            # A fresh connection's first request has often come with it.
-            ready = ready or connection.poll()
+            ready = look()  # the first request of a fresh connection has often come with it
             while not ready or handler.serve_exchange():
                 # What was read ahead is in no epoll; a drain means the end of the input, which the handler meets.
                 ready = connection.buffered or connection.rest()
@@ -179,8 +179,6 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
         finally:
             if not parked:
                 handler.finish()
-                if connection.holds:
-                    connection.release()
         return parked
 
 

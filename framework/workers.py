@@ -142,8 +142,8 @@ class Workers:
     def _take(self) -> None:
         with self._lock:
             self._armed = False
-            # Paused, and perhaps watched again, since the epoll said so.
-            if self._holder or not self._wanted:
+            # Paused, and perhaps watched again, since the epoll said so; the loop knows when to go on.
+            if self._holder or not self._wanted or not self._may_accept():
                 return
             thread = self._holder = threading.get_ident()
         try:
