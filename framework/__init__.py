@@ -8,9 +8,11 @@ all a program needs.
 ``server``          ``BaseServer``: the hooks, in the order in which a request passes them; read it first
 ``inet``            ``TCPServer``, ``UDPServer``
 ``unix``            ``UnixStreamServer``, ``UnixDatagramServer``
-``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``DatagramRequestHandler``
+``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``ExchangeHandler``, ``DatagramRequestHandler``
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
+``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
+``workers``         the threads of a pool, and what they wait on
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``addresses``       ``at``, ``Endpoint``: where to listen, as a URL
 ``listeners``       the socket of a service: bound, or taken over; IPv4 and IPv6 on one
@@ -42,9 +44,15 @@ from framework._types import InetAddress as InetAddress
 from framework._types import UnixAddress as UnixAddress
 from framework.activation import serve
 from framework.addresses import AddressError, Endpoint, at
-from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+from framework.handlers import (
+    BaseRequestHandler,
+    DatagramRequestHandler,
+    ExchangeHandler,
+    StreamRequestHandler,
+)
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
+from framework.pool import PoolTCPService, PoolUnixStreamService, ThreadPoolMixIn
 from framework.processes import (
     ForkingMixIn,
     ForkingTCPServer,
@@ -75,6 +83,7 @@ __all__ = [
     "BaseServer",
     "DatagramRequestHandler",
     "Endpoint",
+    "ExchangeHandler",
     "Flusher",
     "ForkingMixIn",
     "ForkingTCPServer",
@@ -84,8 +93,11 @@ __all__ = [
     "HandlerFactory",
     "Outbox",
     "PeerCredentials",
+    "PoolTCPService",
+    "PoolUnixStreamService",
     "StreamRequestHandler",
     "TCPServer",
+    "ThreadPoolMixIn",
     "ThreadingMixIn",
     "ThreadingTCPServer",
     "ThreadingUDPServer",

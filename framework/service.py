@@ -97,6 +97,10 @@ _CLIENT_FAULTS = (
     (LineTooLongError, CloseReason.LIMIT),
 )
 
+# Looked up for each connection, and a lookup on an Enum costs a call up to Python 3.11.
+_SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
+_PEER, _TIMEOUT = CloseReason.PEER, CloseReason.TIMEOUT
+
 _SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
@@ -209,6 +213,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
+        self.__listener: _socket.socket | None = None
+        self.__family = self.__kind = 0
+        self.__accepts_itself = (
+            getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
+        )
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -511,23 +520,37 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Take the requests that are there, up to ``accept_burst``."""
         for _ in range(self.accept_burst):
             # Looked at before each: suspend() may have been called, or the cap reached, since the loop woke.
-            if self.__thread is not None and (self.__state is not ServerState.SERVING or self.__full()):
+            if self.__thread is not None and (self.__state is not _SERVING or self.__full()):
                 return
-            try:
-                request, client_address = self.get_request()
-            except OSError as error:
-                self.__accept_failed(error)
-                return
-            self.__accept_failing = False
-            if isinstance(request, Connection):
-                self.__admit(request, client_address)
-            else:
-                self.__start(request, client_address)
-            if self.__thread is None:
+            if not self._take_request() or self.__thread is None:
                 return  # handle_request() takes one
 
+    def _take_request(self) -> bool:
+        """Take one request and start it; tell whether there was one."""
+        try:
+            request, client_address = self.get_request()
+        except OSError as error:
+            self.__accept_failed(error)
+            return False
+        self.__accept_failing = False
+        if isinstance(request, Connection):
+            self.__admit(request, client_address)
+        else:
+            self.__start(request, client_address)
+        return True
+
+    def _may_accept(self) -> bool:
+        """Tell whether to take another request now: for models whose workers take them."""
+        limit = self.max_connections
+        return (
+            self.__state is _SERVING
+            and (limit is None or len(self.__connections) < limit)
+            and (not self.__resting_until or time.monotonic() >= self.__resting_until)
+        )
+
     def __full(self) -> bool:
-        return self.max_connections is not None and len(self.__connections) >= self.max_connections
+        limit = self.max_connections
+        return limit is not None and len(self.__connections) >= limit
 
     def __accept_failed(self, error: OSError) -> None:
         if error.errno in _TRANSIENT:
@@ -545,12 +568,23 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Take the next request; an accepted stream becomes a ``Connection``."""
         if self.__datagrams:
             return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
-        request, client_address = super().get_request()
-        accepted: object = request
+        client_address: Any
+        listener = self.socket
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
-        if type(accepted) is not _socket.socket:
-            return request, client_address
-        connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
+        if self.__accepts_itself and type(listener) is _socket.socket:
+            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's. And the
+            # family is kept as a number, since the enum's member costs each connection a microsecond.
+            if listener is not self.__listener:
+                self.__listener = listener
+                self.__family, self.__kind = int(listener.family), int(listener.type)
+            descriptor, client_address = cast("Any", listener)._accept()  # noqa: SLF001
+            connection = self._connection_class(self.__family, self.__kind, 0, descriptor)
+        else:
+            request, client_address = super().get_request()
+            accepted: object = request
+            if type(accepted) is not _socket.socket:
+                return request, client_address
+            connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
@@ -606,7 +640,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def finish_request(self, request: RequestT, client_address: AddressT) -> None:
         """Serve the request by a handler."""
         if isinstance(request, Connection):
-            request.phase = Phase.BUSY
+            request.phase = _BUSY
         super().finish_request(request, client_address)
 
     def handle_error(self, request: RequestT, client_address: AddressT) -> None:
@@ -663,16 +697,21 @@ def _linger(connection: Connection) -> None:
 
     Bounded in time and octets; where nothing is unread, as mostly, it costs one system call.
     """
-    if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
+    reason = connection.reason
+    if reason is _PEER or reason is _TIMEOUT:
         return
+    try:
+        if connection.gettimeout() is not None:
+            connection.settimeout(None)  # else the module would wait, whatever the flags
+        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
+    except OSError:
+        return
+    if not swallowed:
+        return  # the peer has closed as well
     # Without a handler so far this is the loop, which no peer may hold up.
-    unserved = connection.phase is Phase.OPENING or connection.reason is CloseReason.REFUSED
+    unserved = connection.phase is Phase.OPENING or reason is CloseReason.REFUSED
     seconds = 0 if unserved else _LINGER_SECONDS
     with contextlib.suppress(OSError):
-        connection.settimeout(None)
-        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
-        if not swallowed:
-            return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
         deadline = time.monotonic() + seconds
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
