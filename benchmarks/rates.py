@@ -13,7 +13,7 @@ from benchmarks.subjects import SUBJECTS
 from benchmarks.workloads import WORKLOADS, Workload
 
 COLUMNS = ("CPU µs", "ops/s", "server %", "load %", "p50 ms", "p99 ms", "p99.9 ms")
-IDLE_COLUMNS = (*COLUMNS, "rate ratio", "KiB each")
+IDLE_COLUMNS = (*COLUMNS, "CPU ratio", "rate ratio", "KiB each")
 
 
 def measure(
@@ -55,14 +55,14 @@ def measure(
 def once(name: str, workload: Workload, seconds: float) -> tuple[dict[str, float], int]:
     """Start a server, keep it busy, and return the columns and how many operations failed."""
     with Server(name, workload) as server, contextlib.ExitStack() as stack:
-        extra = {}
+        extra: dict[str, float] = {}
+        alone = None
         if workload.idle:
             alone = load.run(workload, server, seconds)
             before = server.memory()
             for client in open_idle(workload.idle, server):
                 stack.enter_context(client)
             extra["KiB each"] = (server.memory() - before) / workload.idle
-            extra["rate ratio"] = alone.seconds / alone.operations
         result = load.run(workload, server, seconds)
     if not result.operations:
         raise FailedError("no operation was answered")
@@ -78,8 +78,9 @@ def once(name: str, workload: Workload, seconds: float) -> tuple[dict[str, float
             "p99 ms": 1e3 * result.p99,
             "p99.9 ms": 1e3 * result.p999,
         }
-    if extra:
-        extra["rate ratio"] *= values["ops/s"]
+    if alone is not None:
+        extra["CPU ratio"] = values["CPU µs"] * alone.operations / alone.cpu / 1e6
+        extra["rate ratio"] = values["ops/s"] * alone.seconds / alone.operations
     return values | extra, result.failures
 
 

@@ -25,7 +25,7 @@ class Target:
     def aim(self) -> str:
         """The limit, in words."""
         sign = "≥" if self.at_least else "≤"
-        return f"{sign} {self.limit:g}" + (f" of {self.reference}" if self.reference else "")
+        return f"{sign} {self.limit:.3g}" + (f" of {self.reference}" if self.reference else "")
 
     def reached(self, value: float) -> str:
         """Tell whether the value is within the limit."""
@@ -62,6 +62,7 @@ TARGETS = [
     Target("unix-datagrams", "service-inline", 0.65, "stdlib-inline"),
     Target("unix-datagrams", "batch", 0.4, "stdlib-inline"),
     Target("idle", "greenlets", 0.9, column="rate ratio", at_least=True),
+    Target("idle", "greenlets", 1 / 0.9, column="CPU ratio"),
     Target("idle", "greenlets", 4, column="KiB each"),
     *(
         Target("shutdown", subject, 5, column="ms")

@@ -48,7 +48,9 @@ def answer(listener: socket.socket, *, no_delay: bool) -> None:
                         epoll.register(client, select.EPOLLIN)
                 continue
             client = clients[descriptor]
-            data = client.recv(8192)
+            data = b""
+            with contextlib.suppress(ConnectionError):
+                data = client.recv(8192)
             if not data:
                 del clients[descriptor]
                 client.close()

@@ -1,6 +1,7 @@
 """The event loops of asyncio and uvloop, by protocols and by streams."""
 
 import asyncio
+import contextlib
 import importlib
 from typing import Any
 
@@ -79,9 +80,10 @@ PROTOCOLS = {"line": Line, "lines": Lines, "naps": Naps, "packet": Packet, "sink
 
 async def lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send lines back."""
-    while line := await reader.readline():
-        writer.write(line)
-        await writer.drain()
+    with contextlib.suppress(ConnectionError):
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
     writer.close()
 
 

@@ -1,5 +1,6 @@
 """trio's streams and sockets."""
 
+import contextlib
 import importlib
 from typing import Any
 
@@ -40,11 +41,14 @@ def serve(_name: str, job: Job) -> None:
     """Serve for ever."""
     trio: Any = importlib.import_module("trio")
 
+    async def serve_lines(stream: Any) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # by which all the others would end as well
+            await (line if job.kind == "line" else lines)(stream)
+
     async def run() -> None:
         served = trio.socket.from_stdlib_socket(job.socket())
         if job.datagrams:
             await (packets if job.kind == "packet" else sink)(served)
-        handler = line if job.kind == "line" else lines
-        await trio.serve_listeners(handler, [trio.SocketListener(served)])
+        await trio.serve_listeners(serve_lines, [trio.SocketListener(served)])
 
     trio.run(run)
