@@ -4,26 +4,66 @@ from __future__ import annotations
 
 import contextlib
 import socket as _socket
+import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from framework.connections import Connection, Phase
 from framework.events import CloseReason
-from framework.hub import Hub, running_hub
+from framework.hub import Hub, Waiter, running_hub
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = ["GreenConnection", "connect"]
 
-_IDLE, _BUSY, _READING, _WRITING = Phase.IDLE, Phase.BUSY, Phase.READING, Phase.WRITING
-_CHUNK = 32768
+_IDLE, _BUSY, _WRITING = Phase.IDLE, Phase.BUSY, Phase.WRITING
 # Octets of a line that ``rfile`` of a client's connection reads, as for a service's.
 _LINE_LIMIT = 16384
 _recv = _socket.socket.recv
 _recv_into = _socket.socket.recv_into
 _send = _socket.socket.send
 _fileno = _socket.socket.fileno
+
+
+class Turn:
+    """A lock that greenlets of one hub wait for; other threads may try to take it, and never wait."""
+
+    def __init__(self) -> None:
+        self._hub = running_hub()
+        self._taken = threading.Lock()
+        self._waiters: deque[Waiter] = deque()
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it, and tell whether that was possible."""
+        while not self._taken.acquire(blocking=False):
+            if not blocking:
+                return False
+            me = self._hub.current()
+            # First this and then another look; release() does it the other way round.
+            self._waiters.append(me)
+            if not self._taken.locked():
+                self._waiters.remove(me)
+                continue
+            self._hub.park()
+        return True
+
+    def release(self) -> None:
+        """Give it back; who waits looks again."""
+        self._taken.release()
+        if self._waiters:
+            self._hub.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiters:
+            self._hub.ready(self._waiters.popleft())
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *args: object) -> None:
+        self.release()
 
 
 class GreenConnection(Connection):
@@ -38,78 +78,44 @@ class GreenConnection(Connection):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive, as ``socket.recv()``; an end of the input when the server drains."""
-        if self._held:
-            self.release()
-        self.turns += 1
-        self.phase = _IDLE
-        if self.drained:
-            return b""
         hub, descriptor = self.hub, self.descriptor
-        if flags or self.patience is not None or hub.muted or descriptor not in hub.registered:
-            data = self._take(bufsize, flags)
-        else:
-            # The same without a call: this is what nearly every request passes through.
-            hub.readers[descriptor] = hub.current()
-            hub.switch()
-            try:
-                data = _recv(self, bufsize)
-            except BlockingIOError:
-                data = self._take(bufsize, flags)
+        if (
+            flags
+            or self._held
+            or self.drained
+            or self._tls is not None
+            or self.patience is not None
+            or hub.muted
+            or descriptor not in hub.registered
+        ):
+            return super().recv(bufsize, flags)
+        # The same without a call: this is what nearly every request passes through.
+        if self.phase is not _IDLE:
+            self.turns += 1
+            self.phase = _IDLE
+        hub.readers[descriptor] = hub.current()
+        hub.switch()
+        try:
+            data = _recv(self, bufsize)
+        except BlockingIOError:
+            data = self.raw_recv(bufsize)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
         return data
-
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        """Receive, as ``socket.recv_into()``; an end of the input when the server drains."""
-        if self._held:
-            self.release()
-        self.turns += 1
-        self.phase = _IDLE
-        if self.drained:
-            return 0
-        size = -1
-        while size < 0:
-            self._wait_readable(flags)
-            try:
-                size = _recv_into(self, buffer, nbytes, flags)
-            except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT:
-                    raise
-        self.phase = _BUSY
-        if not size and self.reason is None:
-            self.reason = CloseReason.PEER
-        return size
-
-    def recv_rest(self) -> bytes:
-        """Receive more of a request that has begun."""
-        if self._held:
-            self.release()
-        self.phase = _READING
-        data = self._take(_CHUNK, 0)
-        self.phase = _BUSY
-        if not data and self.reason is None:
-            self.reason = CloseReason.PEER
-        return data
-
-    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
-        """Send, as ``socket.send()``."""
-        if self._held and not flags & _socket.MSG_DONTWAIT:
-            self.release()
-        while True:
-            try:
-                return _send(self, data, flags)
-            except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT:
-                    raise
-            self.wait_writable()
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
         reader = self._reader
-        if self._held or type(data) is not bytes or (reader is not None and reader.pending):
+        if (
+            self._held
+            or self._tls is not None
+            or type(data) is not bytes
+            or (reader is not None and reader.pending)
+        ):
             super().sendall(data, flags)
             return
+        before = self.phase
         self.turns += 1
         self.phase = _WRITING
         try:
@@ -118,36 +124,54 @@ class GreenConnection(Connection):
             sent = 0
         if sent < len(data):
             with memoryview(data) as octets:
-                self._write_rest(octets, sent, flags)
-        self.phase = _BUSY
+                self._send_rest(octets, sent, flags)
+        self.phase = before
 
-    def _write(self, data: ReadableBuffer, flags: int) -> None:
-        self.turns += 1
-        self.phase = _WRITING
-        try:
-            sent = _send(self, data, flags)
-        except BlockingIOError:
-            sent = 0
-        if type(data) is not bytes or sent < len(data):
-            with memoryview(data) as view, view.cast("B") as octets:
-                self._write_rest(octets, sent, flags)
-        self.phase = _BUSY
+    # -- how octets come and go: by waiting on the hub ---------------------------------------------------------
 
-    def _write_rest(self, octets: memoryview, sent: int, flags: int) -> None:
+    new_lock = Turn
+
+    def raw_recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive, when there is something."""
+        while True:
+            self._wait_readable(flags)
+            try:
+                return _recv(self, bufsize, flags)
+            except BlockingIOError:
+                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                    raise
+
+    def raw_recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive, when there is something."""
+        while True:
+            self._wait_readable(flags)
+            try:
+                return _recv_into(self, buffer, nbytes, flags)
+            except BlockingIOError:
+                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                    raise
+
+    def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """Send some, when there is room."""
+        while True:
+            try:
+                return _send(self, data, flags)
+            except BlockingIOError:
+                if flags & _socket.MSG_DONTWAIT:
+                    raise
+            self.wait_writable()
+
+    def raw_sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Send all, as there is room."""
+        with memoryview(data) as view, view.cast("B") as octets:
+            self._send_rest(octets, self.raw_send(octets, flags), flags)
+
+    def _send_rest(self, octets: memoryview, sent: int, flags: int) -> None:
         while sent < len(octets):
             self.wait_writable()
             with contextlib.suppress(BlockingIOError):
                 sent += _send(self, octets[sent:], flags)
                 self.turns += 1
-
-    def _take(self, size: int, flags: int) -> bytes:
-        while True:
-            self._wait_readable(flags)
-            try:
-                return _recv(self, size, flags)
-            except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT:
-                    raise
 
     def _wait_readable(self, flags: int) -> None:
         if flags & _socket.MSG_DONTWAIT:

@@ -174,6 +174,10 @@ class Hub:
         while (left := end - time.monotonic()) > 0:
             self.wait(left)
 
+    def alarm(self, seconds: float) -> None:
+        """End the ``wait()`` that is under way in ``seconds``."""
+        self.call_later(seconds, lambda: None)
+
     def wake(self) -> None:
         """End the current or the next ``wait()``; from any thread, at any time."""
         self._waker.wake()
