@@ -4,6 +4,7 @@ import threading
 import time
 
 from benchmarks.report import Table
+from benchmarks.server import FailedError
 from benchmarks.subjects import SUBJECTS, Subject
 from benchmarks.subjects.job import Job
 
@@ -22,16 +23,25 @@ def measure(rounds: int, only: list[str] | None = None) -> Table:
                 table.notes[subject.name] = reason
             else:
                 idle = 0.5 * (number + 0.5) / rounds
-                table.rows[subject.name].append({"ms": 1000 * once(subject, idle)})
+                try:
+                    table.rows[subject.name].append({"ms": 1000 * once(subject, idle)})
+                except FailedError as error:
+                    table.notes[subject.name] = f"round {number + 1} failed: {error}"
     return table
 
 
 def once(subject: Subject, idle: float) -> float:
-    """Return the seconds that it took after that many seconds of idling."""
+    """Return the seconds that it took after that many seconds of idling.
+
+    Raises:
+        FailedError: it did not serve any more by then.
+    """
     with subject.load().make(subject.name, Job("line")) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         time.sleep(idle)
+        if not thread.is_alive():
+            raise FailedError("it does not serve")
         begin = time.perf_counter()
         server.shutdown()
         seconds = time.perf_counter() - begin
