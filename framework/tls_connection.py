@@ -278,6 +278,18 @@ class TLSConnection(Connection):
         """
         return self._tls.truncated
 
+    def woken(self) -> bool:
+        """Go on in the calling thread; what has come may be a part of a record, of which nothing can be read yet."""
+        super().woken()
+        return (
+            self._tls.engine is None or self._reader is None or self.gettimeout() is not None or self.poll()
+        )
+
+    @property
+    def buffered(self) -> bool:
+        """Whether input has come that has not been read, decrypted or not."""
+        return super().buffered or (self.pending() > 0 and self.poll())
+
     def pending(self) -> int:
         """Return how many octets, at least, have come from the system and wait here: no selector sees those."""
         tls = self._tls
@@ -391,7 +403,7 @@ class TLSConnection(Connection):
         if tls.engine is None:
             return
         if self._held:
-            self.release()
+            self.release()  # what was said before; after this word nothing more is heard
         self.turns += 1
         self.phase = Phase.WRITING
         with tls.sending:
