@@ -298,6 +298,8 @@ class TLSConnection(Connection):
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **text: Any) -> Any:
         """Return a file, as ``Connection.makefile()``."""
+        # A reader that another takes the place of may hold some.
+        self._tls.opaque |= self._reader is not None and self._reader.pending
         file = super().makefile(mode, buffering, **text)
         if "w" not in mode or "r" in mode:
             self._tls.opaque |= not isinstance(file, Reader | io.RawIOBase)

@@ -359,13 +359,26 @@ def test_tls_starts_once(pair: tuple[TLSConnection, ssl.SSLSocket]) -> None:
         pair[0].start_tls(server_context())
 
 
-@pytest.mark.parametrize(("mode", "buffering"), [("r", None), ("rwb", None)])
-def test_tls_needs_to_see_what_was_read(mode: str, buffering: int | None) -> None:
+@pytest.mark.parametrize("mode", ["r", "rwb"])
+def test_tls_needs_to_see_what_was_read(mode: str) -> None:
     """A file that may hold input in plain, where it cannot be seen, forbids ``start_tls()``."""
     ours, theirs = socket.socketpair()
     connection = TLSConnection.of(Connection(ours.family, ours.type, 0, ours.detach()))
-    with connection, theirs, connection.makefile(mode, buffering), pytest.raises(RuntimeError, match="rfile"):
+    with connection, theirs, connection.makefile(mode), pytest.raises(RuntimeError, match="rfile"):
         connection.start_tls(server_context())
+
+
+def test_input_in_a_file_that_was_replaced_is_not_forgotten() -> None:
+    """What one file read ahead forbids ``start_tls()`` although another was opened since."""
+    ours, theirs = socket.socketpair()
+    connection = TLSConnection.of(Connection(ours.family, ours.type, 0, ours.detach()))
+    connection.line_limit = 100
+    with connection, theirs:
+        theirs.sendall(b"STARTTLS\nEVIL\n")
+        assert connection.makefile("rb").readline() == b"STARTTLS\n"
+        connection.makefile("rb")
+        with pytest.raises(RuntimeError, match="rfile"):
+            connection.start_tls(server_context())
 
 
 def test_nothing_is_plain_after_a_failed_handshake() -> None:
