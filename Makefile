@@ -43,8 +43,8 @@ format: ## Format the code, and fix what can be fixed safely
 	@$(python) -m ruff check --fix
 	@$(python) -m ruff format
 
-bench: ## Measure the framework against its peers
-	$(venv) dev
+bench: ## Measure the framework against its peers (ARGS=--help tells how)
+	$(venv) dev bench
 	@$(python) -m benchmarks $(ARGS)
 
 docs: ## Build the documentation into site/
@@ -60,7 +60,7 @@ build: ## Build the sdist and the wheel into dist/, and check both
 
 lock: ## Pin requirements/*.in, keeping the pins that still fit (ARGS=--upgrade: the newest of all)
 	$(venv) dev
-	@for name in servers dev docs; do \
+	@for name in servers dev docs bench; do \
 	    $(python) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) \
 	        requirements/$$name.in --output-file requirements/$$name.txt || exit; \

@@ -1,28 +1,47 @@
-"""Run the benchmarks and print a table for each."""
+"""Measure, and print a table for each workload."""
 
 import argparse
-from collections.abc import Callable
+import os
+import sys
 
-from benchmarks import rates, shutdown
-from benchmarks.load import TASKS
-from benchmarks.report import Table
-
-BENCHMARKS: dict[str, Callable[[int], Table]] = {
-    "shutdown": shutdown.measure,
-    **{name: lambda rounds, name=name: rates.measure(name, rounds) for name in TASKS},  # type: ignore[misc]
-}
+from benchmarks import load, rates, shutdown, targets
+from benchmarks.server import CORES
+from benchmarks.subjects import SUBJECTS
+from benchmarks.workloads import WORKLOADS
 
 
 def main() -> None:
     """Do as the command line says."""
+    names = [*WORKLOADS, "shutdown"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
-        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS)
+        "--subject",
+        action="append",
+        choices=[subject.name for subject in SUBJECTS],
+        metavar="NAME",
+        help=", ".join(subject.name for subject in SUBJECTS),
     )
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each peer (default: 7)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each subject (default: 5)")
+    parser.add_argument("--seconds", type=float, default=1, help="of each measurement (default: 1)")
+    parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
     options = parser.parse_args()
-    for name in options.only or BENCHMARKS:
-        BENCHMARKS[name](options.rounds).show()
+    try:
+        load.program()
+    except load.NoCompilerError as error:
+        sys.exit(str(error))
+    print(
+        f"CPython {sys.version.split()[0]}, {len(CORES)} cores, of which others use {os.getloadavg()[0]:.1f}; "
+        f"{options.rounds} rounds of {options.seconds:g} s"
+    )
+    tables = {}
+    for name in options.only or names:
+        if name == "shutdown":
+            tables[name] = shutdown.measure(options.rounds, options.subject)
+        else:
+            tables[name] = rates.measure(name, options.rounds, options.seconds, options.subject)
+        tables[name].show(markdown=options.markdown)
+    targets.show(tables, markdown=options.markdown)
 
 
 if __name__ == "__main__":

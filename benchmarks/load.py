@@ -1,104 +1,99 @@
-"""The clients: each keeps a server busy with a number of operations, a few of them under way at once."""
+"""Compiles ``load.c`` and runs it."""
 
-import contextlib
-import socket
-from collections.abc import Callable
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from benchmarks.peers import Address
+from benchmarks.server import CORES, PATIENCE, ROOT, FailedError, Server, pinned, read_line
+from benchmarks.workloads import Workload
 
-LINE = b"x" * 63 + b"\n"
-
-# Not more than the original's backlog of 5 takes: a connection that does not fit is tried again a second later.
-CONNECTIONS = 4
-KEPT = 16
-DATAGRAMS = 16
+SOURCE = Path(__file__).with_name("load.c")
+# Not the first operations: imports, caches and the allocator settle.
+WARM_UP = 0.2
 
 
-def family(address: Address) -> socket.AddressFamily:
-    """Tell the family of an address."""
-    return socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-
-
-def connect(address: Address, *, count: int) -> list[socket.socket]:
-    """Open connections."""
-    clients = [socket.socket(family(address), socket.SOCK_STREAM) for _ in range(count)]
-    for client in clients:
-        client.connect(address)
-    return clients
-
-
-def connections(address: Address, operations: int) -> None:
-    """Connect, send a line, receive it, and read on to the end, for each operation."""
-    for _ in range(operations // CONNECTIONS):
-        clients = connect(address, count=CONNECTIONS)
-        for client in clients:
-            client.sendall(LINE)
-        for client in clients:
-            answer = b""
-            while part := client.recv(4096):
-                answer += part
-            assert answer == LINE
-            client.close()
-
-
-def kept(address: Address, operations: int) -> None:
-    """Exchange lines on connections that stay open."""
-    with contextlib.ExitStack() as stack:
-        clients = []
-        for _ in range(KEPT):
-            (client,) = connect(address, count=1)
-            clients.append(stack.enter_context(client))
-            # Answered, hence accepted: the next one finds room in the backlog, and nobody waits a second for a retry.
-            client.sendall(LINE)
-            assert client.recv(4096) == LINE
-        for _ in range(operations // KEPT):
-            for client in clients:
-                client.sendall(LINE)
-            for client in clients:
-                assert client.recv(4096) == LINE
-
-
-def datagrams(address: Address, operations: int) -> None:
-    """Send datagrams and receive them back."""
-    with socket.socket(family(address), socket.SOCK_DGRAM) as client:
-        client.connect(address)
-        for _ in range(operations // DATAGRAMS):
-            for _ in range(DATAGRAMS):
-                client.send(LINE)
-            for _ in range(DATAGRAMS):
-                assert client.recv(4096) == LINE
-
-
-def one_way(address: Address, operations: int) -> None:
-    """Send datagrams as fast as they are taken, and wait until all are."""
-    assert isinstance(address, str)
-    path = Path(address).with_name("client")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-        client.bind(str(path))
-        client.connect(address)
-        for _ in range(operations):
-            client.send(LINE)
-        client.send(b"all?\n")
-        assert client.recv(100) == b"all?\n"
-    path.unlink()
+class NoCompilerError(Exception):
+    """There is nothing to compile ``load.c`` with."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a server is kept busy with."""
+class Result:
+    """What the clients saw, and what it cost.
 
-    title: str
-    run: Callable[[Address, int], None]
+    Args:
+        operations: that were answered.
+        seconds: that they took.
+        cpu: CPU seconds of the server.
+        load: CPU seconds of the clients.
+        failures: operations that were not answered.
+        median: seconds to an answer.
+        p99: the same, for the 99th percentile.
+        p999: the same, for that of 99.9.
+    """
+
     operations: int
+    seconds: float
+    cpu: float
+    load: float
+    failures: int
+    median: float
+    p99: float
+    p999: float
 
 
-TASKS = {
-    "tcp-threads": Task("a TCP connection per request, threads", connections, 3000),
-    "unix-inline": Task("a Unix connection per request, inline", connections, 5000),
-    "kept-threads": Task(f"requests on {KEPT} kept TCP connections, threads", kept, 16_000),
-    "udp-inline": Task("UDP datagrams sent back, inline", datagrams, 16_000),
-    "unix-datagrams": Task("Unix datagrams one way, inline", one_way, 20_000),
-    "tcp-forks": Task("a TCP connection per request, processes", connections, 400),
-}
+@cache
+def program() -> Path:
+    """Return the compiled program; compiles it when its source has changed.
+
+    Raises:
+        NoCompilerError: there is no C compiler.
+    """
+    target = ROOT / f".cache/benchmarks/load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    if target.exists():
+        return target
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None:
+        raise NoCompilerError(
+            f"the load is written in C, and there is no {compiler[0]}: apt-get install gcc libc6-dev"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(f".{os.getpid()}")
+    subprocess.run([*compiler, "-O2", "-o", unfinished, SOURCE], check=True)
+    unfinished.rename(target)
+    return target
+
+
+def run(workload: Workload, server: Server, seconds: float) -> Result:
+    """Keep a server busy.
+
+    Raises:
+        FailedError: it does not answer, or closes a connection that it should keep.
+    """
+    address = server.address if isinstance(server.address, str) else str(server.address[1])
+    numbers = (workload.connections, workload.depth, workload.every, min(WARM_UP, seconds), seconds)
+    with (
+        pinned(CORES[1:] or CORES),
+        subprocess.Popen(
+            [program(), workload.clients, address, *map(str, numbers)],
+            bufsize=0,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as clients,
+    ):
+        try:
+            read_line(clients)
+            before = server.cpu()
+            operations, time, used, failures, *latencies = read_line(clients, seconds + PATIENCE).split()
+            cpu = server.cpu() - before
+        except FailedError as error:
+            clients.kill()
+            assert clients.stderr is not None
+            reason = clients.stderr.read().decode().strip().partition(": ")[2] or str(error)
+            raise FailedError(f"{reason}; the server: {server.complaint()}") from None
+    median, p99, p999 = map(float, latencies)
+    return Result(int(operations), float(time), cpu, float(used), int(failures), median, p99, p999)

@@ -1,62 +1,117 @@
-"""What an operation costs a server: CPU time of its process, and operations per second of wall time."""
+"""What an operation costs a server, and how soon it is answered."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
+from __future__ import annotations
 
-from benchmarks.load import TASKS
-from benchmarks.peers import LETTER
+import contextlib
+import resource
+import socket
+
+from benchmarks import load
 from benchmarks.report import Table
+from benchmarks.server import PATIENCE, FailedError, Server
+from benchmarks.subjects import SUBJECTS
+from benchmarks.workloads import WORKLOADS, Workload
 
-# Not the first ones: imports, caches and the allocator settle.
-WARM_UP = 0.1
+COLUMNS = ("CPU µs", "ops/s", "server %", "load %", "p50 ms", "p99 ms", "p99.9 ms")
+IDLE_COLUMNS = (*COLUMNS, "CPU ratio", "rate ratio", "KiB each")
 
 
-def measure(name: str, rounds: int) -> Table:
-    """Measure the peers by turns, each round in another order."""
-    task = TASKS[name]
-    table = Table(f"{name}: {task.title}", ("CPU µs/operation", "operations/s"))
-    cores = sorted(os.sched_getaffinity(0))
-    try:
-        # The servers have the first core to themselves, and this process another.
-        os.sched_setaffinity(0, cores[1:] or cores)
-        for number in range(rounds):
-            results = {peer: once(peer, name, cores[0]) for peer in LETTER[:: -1 if number % 2 else 1]}
-            for peer in LETTER:
-                table.add(peer, *results[peer])
-    finally:
-        os.sched_setaffinity(0, cores)
+def measure(
+    name: str, rounds: int, seconds: float, only: list[str] | None = None, workload: Workload | None = None
+) -> Table:
+    """Measure the subjects by turns, each round in another order.
+
+    Args:
+        name: of the workload.
+        rounds: how often each subject is measured.
+        seconds: for how long each time.
+        only: the subjects; by default all that can do it.
+        workload: instead of the one of that name.
+    """
+    workload = workload or WORKLOADS[name]
+    table = Table(name, workload.title, IDLE_COLUMNS if workload.idle else COLUMNS)
+    chosen = []
+    for subject in SUBJECTS:
+        if subject.can(workload.kind, workload.kept) and (not only or subject.name in only):
+            table.rows[subject.name] = []
+            if reason := subject.missing():
+                table.notes[subject.name] = reason
+            else:
+                chosen.append(subject.name)
+    for number in range(rounds):
+        turn = number % max(len(chosen), 1)
+        for subject_name in (chosen[turn:] + chosen[:turn])[:: -1 if number % 2 else 1]:
+            try:
+                values, failures = once(subject_name, workload, seconds)
+            except (FailedError, OSError) as error:
+                table.notes[subject_name] = f"round {number + 1} failed: {error}"
+                continue
+            table.rows[subject_name].append(values)
+            if failures:
+                table.notes[subject_name] = f"{failures} operations failed in round {number + 1}"
     return table
 
 
-def once(peer: str, name: str, core: int) -> tuple[float, float]:
-    """Start a server, keep it busy, and return both columns."""
-    task = TASKS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.peers", peer, name, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
+def once(name: str, workload: Workload, seconds: float) -> tuple[dict[str, float], int]:
+    """Start a server, keep it busy, and return the columns and how many operations failed."""
+    with Server(name, workload) as server, contextlib.ExitStack() as stack:
+        extra: dict[str, float] = {}
+        alone = None
+        if workload.idle:
+            alone = load.run(workload, server, seconds)
+            before = server.memory()
+            for client in open_idle(workload.idle, server):
+                stack.enter_context(client)
+            extra["KiB each"] = (server.memory() - before) / workload.idle
+        result = load.run(workload, server, seconds)
+    if not result.operations:
+        raise FailedError("no operation was answered")
+    values = {
+        "CPU µs": 1e6 * result.cpu / result.operations,
+        "ops/s": result.operations / result.seconds,
+        "server %": 100 * result.cpu / result.seconds,
+        "load %": 100 * result.load / result.seconds,
+    }
+    if workload.clients != "flood":
+        values |= {
+            "p50 ms": 1e3 * result.median,
+            "p99 ms": 1e3 * result.p99,
+            "p99.9 ms": 1e3 * result.p999,
+        }
+    if alone is not None:
+        extra["CPU ratio"] = values["CPU µs"] * alone.operations / alone.cpu / 1e6
+        extra["rate ratio"] = values["ops/s"] * alone.seconds / alone.operations
+    return values | extra, result.failures
+
+
+def open_idle(count: int, server: Server) -> list[socket.socket]:
+    """Open connections, exchange a line on each, and leave them alone.
+
+    Raises:
+        FailedError: so many descriptors are not to be had.
+    """
+    raise_limit(count + 100)
+    clients = []
+    for _ in range(count):
+        client = socket.socket()
+        clients.append(client)
+        client.settimeout(PATIENCE)
+        client.connect(server.address)
+        client.sendall(b"x\n")
+        if client.recv(2) != b"x\n":
+            raise FailedError("a wrong answer to the first line")
+    return clients
+
+
+def raise_limit(count: int) -> None:
+    """Make sure that this process, and those that it starts, can have as many descriptors.
+
+    Raises:
+        FailedError: the limit is lower, and not ours to raise.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
         try:
-            os.sched_setaffinity(server.pid, {core})
-            assert server.stdin is not None
-            assert server.stdout is not None
-            found = json.loads(server.stdout.readline())
-            address = found if isinstance(found, str) else (found[0], found[1])
-            task.run(address, int(WARM_UP * task.operations))
-            server.stdin.write("\n")
-            cpu, begin = float(server.stdout.readline()), time.perf_counter()
-            task.run(address, task.operations)
-            seconds = time.perf_counter() - begin
-            server.stdin.write("\n")
-            cpu = float(server.stdout.readline()) - cpu
-        finally:
-            server.kill()
-            server.communicate()
-    return 1e6 * cpu / task.operations, task.operations / seconds
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+        except ValueError:
+            raise FailedError(f"needs {count} open files, and `ulimit -Hn` is {hard}") from None

@@ -1,29 +1,47 @@
-"""How long shutdown() of an idle server takes."""
+"""How long ``shutdown()`` of an idle server takes."""
 
-import importlib
 import threading
 import time
-from typing import Any
 
-from benchmarks.peers import LETTER
 from benchmarks.report import Table
+from benchmarks.server import FailedError
+from benchmarks.subjects import SUBJECTS, Subject
+from benchmarks.subjects.job import Job
 
 
-def measure(rounds: int) -> Table:
-    """Shut a server of each peer down, at moments spread evenly over the original's poll interval."""
-    table = Table("shutdown of an idle server", ("ms",))
+def measure(rounds: int, only: list[str] | None = None) -> Table:
+    """Shut each server down, at moments spread evenly over the original's poll interval."""
+    table = Table("shutdown", "shutdown() of an idle server", ("ms",))
     for number in range(rounds):
-        for peer in LETTER:
-            table.add(peer, 1000 * once(importlib.import_module(peer), 0.5 * (number + 0.5) / rounds))
+        for subject in SUBJECTS:
+            if subject.module not in {"letter", "service"} or not subject.can("line", 0):
+                continue
+            if only and subject.name not in only:
+                continue
+            table.rows.setdefault(subject.name, [])
+            if reason := subject.missing():
+                table.notes[subject.name] = reason
+            else:
+                idle = 0.5 * (number + 0.5) / rounds
+                try:
+                    table.rows[subject.name].append({"ms": 1000 * once(subject, idle)})
+                except FailedError as error:
+                    table.notes[subject.name] = f"round {number + 1} failed: {error}"
     return table
 
 
-def once(module: Any, idle: float) -> float:
-    """Return the seconds that it took after that many seconds of idling."""
-    with module.ThreadingTCPServer(("127.0.0.1", 0), module.BaseRequestHandler) as server:
+def once(subject: Subject, idle: float) -> float:
+    """Return the seconds that it took after that many seconds of idling.
+
+    Raises:
+        FailedError: it did not serve any more by then.
+    """
+    with subject.load().make(subject.name, Job("line")) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         time.sleep(idle)
+        if not thread.is_alive():
+            raise FailedError("it does not serve")
         begin = time.perf_counter()
         server.shutdown()
         seconds = time.perf_counter() - begin

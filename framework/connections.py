@@ -625,6 +625,12 @@ class Connections:
             if self._waiters:
                 self._changed.notify_all()
 
+    def poke(self) -> None:
+        """Let whoever waits look again."""
+        with self._changed:
+            if self._waiters:
+                self._changed.notify_all()
+
     def of_group(self, group: bytes | None) -> int:
         """Return how many connections are open from one group of peers."""
         return 0 if group is None else self._groups.get(group, 0)

@@ -107,8 +107,8 @@ _SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 _TICK = 0.5
 # After a connection was cut, how long its handler gets to notice, in seconds.
 _GRACE = 1.0
-# How long a client that has connected may take to send its first request, once the server drains: what was on its
-# way then is served. Go grants such a connection 5 s, but has no other look at what is under way.
+# How long a client that has connected may take to get its first request through, once the server drains, in seconds:
+# a round trip across the world and a retransmission (RFC 6298, section 2). Go's http.Server grants it 5 s.
 _FRESH = 1.0
 # What a connection counts when it has begun to read a line, which is one turn for the reader and one for the
 # connection, and has not written yet.
@@ -206,7 +206,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__stopped = threading.Event()
         self.__loop: Loop | None = None
         self.__watching = False
-        self.__overloaded = False
+        self.__overloaded: bool = False
         self.__resting_until = 0.0
         self.__accept_failing = False
         timeouts = (self.idle_timeout, self.read_timeout, self.write_timeout, self.lifetime)
@@ -324,6 +324,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         finally:
             with contextlib.suppress(OSError):  # another thread closed it
                 self.socket.settimeout(timeout)
+            self.__watching = False
+            self.__connections.poke()
             with self.__state_guard:
                 self.__loop = None
                 self.__thread = None
@@ -394,11 +396,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__observers.tell(DrainBegan(len(asked), seconds))
         self._ask_to_end(fresh=False)
         first = min(_FRESH, seconds)
-        if not self.__connections.wait_for(lambda count: count == 0, first):
+        # The loop may be accepting one just now: it is over when the loop has let go of the listener, too.
+        over = self.__connections.wait_for(lambda count: count == 0 and not self.__watching, first)
+        if not over:
             self._ask_to_end()
-            self.__connections.wait_for(lambda count: count == 0, seconds - first)
-        late = set(self.__connections)
-        self._cut_all()
+            over = self.__connections.wait_for(lambda count: count == 0, seconds - first)
+        late = set[Connection]() if over else set(self.__connections)
+        if late:
+            self._cut_all()
         self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
         abandoned = late.intersection(self.__connections)
         result = DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
@@ -478,6 +483,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 loop.watch(self)
             else:
                 loop.unwatch(self)
+                self.__connections.poke()
 
     def __sweep(self, now: float) -> None:
         limits = {
@@ -603,9 +609,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if self.__observers.wants(ConnectionOpened):
             event = ConnectionOpened(connection.number, client_address, len(self.__connections))
             self.__observers.tell(event)
-        if self.draining:
-            # The drain began while this one was accepted, and may not have seen it.
-            connection.drained = True
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return

@@ -96,6 +96,11 @@ class _Session:
             data += more
         return data
 
+    def settle(self, octets: memoryview) -> int:
+        """Return how many of ``octets`` were encrypted when they were first to be sent; with ``sending`` held."""
+        owed, self.owed = self.owed, b""
+        return len(owed) if bytes(octets[: len(owed)]) == owed else 0
+
     def refill(self) -> bool:
         """Take what was encrypted if all before it is sent; tell whether there is any; with ``sending`` held."""
         if not self.unsent:
@@ -188,7 +193,7 @@ class TLSConnection(Connection):
             raise HandshakeError(f"the peer left in the TLS handshake: {error}") from error
         finally:
             self.settimeout(timeout)
-        self.phase = Phase.BUSY
+            self.phase = Phase.BUSY
 
     def _handshake_step(self, tls: _Session, engine: ssl.SSLObject, end: float) -> bool:
         """Answer what has come so far; tell whether the handshake is over."""
@@ -303,8 +308,8 @@ class TLSConnection(Connection):
     def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send up to four records; the whole of what the returned size counts is on its way.
 
-        As in OpenSSL, a send that would block may have encrypted its data: it is to be repeated. What is sent
-        instead follows behind it.
+        A send that would block may have encrypted its data all the same. Repeated, by ``sendall()`` too, it finds
+        that done; what is sent instead follows behind it.
         """
         tls = self._tls
         if tls.engine is None:
@@ -314,10 +319,9 @@ class TLSConnection(Connection):
             raise BlockingIOError(errno.EAGAIN, "another thread is sending")
         try:
             self._flush(tls, flags)
-            owed, tls.owed = tls.owed, b""
             with memoryview(data) as view, view.cast("B") as octets:
-                if owed and bytes(octets[: len(owed)]) == owed:
-                    return len(owed)
+                if done := tls.settle(octets):
+                    return done
                 piece = octets[:_PIECE]
                 self._encrypt(tls, piece)
                 try:
@@ -337,8 +341,8 @@ class TLSConnection(Connection):
             return
         _refuse_flags(flags, _SENDING_FLAGS)
         with tls.sending, memoryview(data) as view, view.cast("B") as octets:
-            tls.owed = b""
-            for start in range(0, len(octets), _PIECE):
+            self._flush(tls, flags)
+            for start in range(tls.settle(octets), len(octets), _PIECE):
                 self._encrypt(tls, octets[start : start + _PIECE])
                 self._flush(tls, flags)
 

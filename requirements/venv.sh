@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv, and keeps it in step with the pins beside this script.
 #
-#   venv.sh NAME...   have .venv hold the pins of NAME.txt (servers, dev, docs), and always those of servers.txt
+#   venv.sh NAME...   have .venv hold the pins of NAME.txt (servers, dev, docs, bench), and always those of servers.txt
 #   venv.sh find      print the version and the path of the Python that a new .venv is made with
 #
 # PYTHON=... names that Python. Otherwise it is the newest one on PATH that runs.

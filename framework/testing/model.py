@@ -214,9 +214,8 @@ def calls_its_hooks_in_order(model: ServerModel) -> None:
     with running(server):
         model.ask(server, b"fine\n")
         model.fail(server)
-        # ConnectionError: a server may be faster than we are.
         with model.connect(server) as client, contextlib.suppress(ConnectionError):
-            client.send(b"refused\n")
+            client.send(b"refused\n")  # unless the refusal is faster
         model.ask(server, b"fine\n")
         eventually(lambda: all("close_request" in made for made in calls.values()))
     for made in calls.values():

@@ -65,7 +65,7 @@ class Checkout:
             if (ROOT / name).exists():
                 shutil.copy(ROOT / name, self.root / name)
         (self.root / "servers/chat/__main__.py").touch()
-        for name in ("servers", "dev", "docs"):
+        for name in ("servers", "dev", "docs", "bench"):
             self.pin(name, "1")
         self.path.mkdir()
         for name in PROGRAMS:

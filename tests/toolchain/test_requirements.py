@@ -5,7 +5,7 @@ import pytest
 from tests.toolchain.checkout import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
-NAMES = ("servers", "dev", "docs")
+NAMES = ("servers", "dev", "docs", "bench")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -43,10 +43,11 @@ def test_servers_within_dev() -> None:
     assert pins("servers").keys() <= pins("dev").keys()
 
 
-def test_docs_beside_dev() -> None:
+@pytest.mark.parametrize(("one", "other"), [("dev", "docs"), ("dev", "bench"), ("docs", "bench")])
+def test_beside_each_other(one: str, other: str) -> None:
     """A package that both need is pinned to the same versions in both, as both go into one .venv."""
-    dev, docs = ({line.split()[0] for line in pins(name)} for name in ("dev", "docs"))
-    both = {pin.split("==")[0] for pin in dev} & {pin.split("==")[0] for pin in docs}
-    assert {pin for pin in dev if pin.split("==")[0] in both} == {
-        pin for pin in docs if pin.split("==")[0] in both
+    ours, theirs = ({line.split()[0] for line in pins(name)} for name in (one, other))
+    both = {pin.split("==")[0] for pin in ours} & {pin.split("==")[0] for pin in theirs}
+    assert {pin for pin in ours if pin.split("==")[0] in both} == {
+        pin for pin in theirs if pin.split("==")[0] in both
     }

@@ -189,6 +189,17 @@ def test_levels(checkout: Checkout) -> None:
     assert checkout.calls() == ["3.12 -m pytest"]
 
 
+def test_peers(checkout: Checkout) -> None:
+    """What the framework is measured against is installed for that only."""
+    checkout.python("python3.12", "3.12")
+    checkout.make("test")
+    checkout.calls()
+    checkout.make("bench", "ARGS=--rounds 1")
+    assert checkout.calls() == [f"3.12 -m {INSTALLS}/bench.txt", "3.12 -m benchmarks --rounds 1"]
+    checkout.make("bench")
+    assert checkout.calls() == ["3.12 -m benchmarks"]
+
+
 @pytest.mark.parametrize("changed", ["servers", "dev", "docs"])
 def test_changed_pins(checkout: Checkout, changed: str) -> None:
     """Changed pins remake .venv, so that what is no longer pinned goes."""
