@@ -571,6 +571,7 @@ class Connections:
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._open: dict[Connection, None] = {}
+        self._unclaimed: dict[Connection, object] = {}
         self._groups: dict[bytes, int] = {}
         self._leaving = 0
         self._waiters = 0
@@ -593,6 +594,7 @@ class Connections:
             connection.number = self._number
             connection.opened = time.monotonic()
             self._open[connection] = None
+            self._unclaimed[connection] = None
             if connection.group is not None:
                 self._groups[connection.group] = self._groups.get(connection.group, 0) + 1
             if self._waiters:
@@ -600,17 +602,21 @@ class Connections:
 
     def claim(self, connection: Connection) -> bool:
         """Tell whether the caller is the first to close a connection that is open: whoever is told so closes it."""
-        with self._changed:
-            if connection.closing or connection not in self._open:
-                return False
-            connection.closing = True
-            return True
+        # No lock, for which the loop and all workers would queue: pop() happens once for each key.
+        if self._unclaimed.pop(connection, self) is self:
+            return False
+        connection.closing = True
+        return True
 
-    def remove(self, connection: Connection) -> int:
-        """Take out a connection, and return how many are left; whoever waits is told by ``settle()``."""
+    def remove(self, connection: Connection, *, settled: bool = True) -> int:
+        """Take out a connection, and return how many are left; unless ``settled``, it counts until ``settle()``."""
         with self._changed:
             del self._open[connection]
-            self._leaving += 1
+            self._unclaimed.pop(connection, None)
+            if not settled:
+                self._leaving += 1
+            elif self._waiters:
+                self._changed.notify_all()
             group = connection.group
             if group is not None:
                 self._groups[group] -= 1

@@ -678,15 +678,17 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self.__closed(request)
 
     def __closed(self, connection: Connection) -> None:
-        left = self.__connections.remove(connection)
-        try:
-            if self.__observers.wants(ConnectionClosed):
+        if not self.__observers.wants(ConnectionClosed):
+            self.__connections.remove(connection)
+        else:
+            left = self.__connections.remove(connection, settled=False)
+            try:
                 seconds = time.monotonic() - connection.opened
                 reason = connection.reason or CloseReason.LOCAL
                 event = ConnectionClosed(connection.number, connection.address, reason, seconds, left)
                 self.__observers.tell(event)
-        finally:
-            self.__connections.settle()
+            finally:
+                self.__connections.settle()
         loop = self.__loop
         if self.__overloaded and loop is not None:
             loop.wake()

@@ -474,7 +474,7 @@ def test_waiting_for_a_number_of_connections() -> None:
         registry.add(connection)
         come.join(PATIENCE)
         assert not come.is_alive()
-        registry.remove(connection)
+        registry.remove(connection, settled=False)
         assert not registry.wait_for(lambda count: count == 0, timeout=0)
         gone = threading.Thread(target=lambda: bounded(lambda: registry.wait_for(lambda count: count == 0)))
         gone.start()
