@@ -8,10 +8,19 @@ all a program needs.
 ``server``          ``BaseServer``: the hooks, in the order in which a request passes them; read it first
 ``inet``            ``TCPServer``, ``UDPServer``
 ``unix``            ``UnixStreamServer``, ``UnixDatagramServer``
-``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``DatagramRequestHandler``
+``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``ExchangeHandler``, ``DatagramRequestHandler``
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
+``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
+``workers``         the threads of a pool, and what they wait on
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
+``addresses``       ``at``, ``Endpoint``: where to listen, as a URL
+``listeners``       the socket of a service: bound, or taken over; IPv4 and IPv6 on one
+``unix_service``    Unix sockets with mode, owner and stale paths seen to; ``PeerCredentials``: who is there
+``handover``        sockets from systemd, from whoever started the program, and from its earlier life
+``systemd``         what a service and its manager say to each other
+``activation``      ``serve``: several services in one process, by the signals of operators
+``_signals``        hearing signals on the main thread, and losing none
 ``testing``         the testing kit, to be imported by itself; ``pytest_plugin`` makes fixtures of it
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
@@ -33,9 +42,17 @@ from framework._types import HandlerFactory
 from framework._types import Inet6Address as Inet6Address
 from framework._types import InetAddress as InetAddress
 from framework._types import UnixAddress as UnixAddress
-from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+from framework.activation import serve
+from framework.addresses import AddressError, Endpoint, at
+from framework.handlers import (
+    BaseRequestHandler,
+    DatagramRequestHandler,
+    ExchangeHandler,
+    StreamRequestHandler,
+)
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
+from framework.pool import PoolTCPService, PoolUnixStreamService, ThreadPoolMixIn
 from framework.processes import (
     ForkingMixIn,
     ForkingTCPServer,
@@ -52,6 +69,7 @@ from framework.threads import (
     ThreadingUnixStreamServer,
 )
 from framework.unix import UnixDatagramServer, UnixStreamServer
+from framework.unix_service import PeerCredentials, UnixPeer
 
 # Programs import these too, and replace the selector.
 _NoThreads = threads.NoThreads
@@ -60,9 +78,12 @@ _SocketWriter = handlers.SocketWriter
 _Threads = threads.Threads
 
 __all__ = [
+    "AddressError",
     "BaseRequestHandler",
     "BaseServer",
     "DatagramRequestHandler",
+    "Endpoint",
+    "ExchangeHandler",
     "Flusher",
     "ForkingMixIn",
     "ForkingTCPServer",
@@ -71,8 +92,12 @@ __all__ = [
     "ForkingUnixStreamServer",
     "HandlerFactory",
     "Outbox",
+    "PeerCredentials",
+    "PoolTCPService",
+    "PoolUnixStreamService",
     "StreamRequestHandler",
     "TCPServer",
+    "ThreadPoolMixIn",
     "ThreadingMixIn",
     "ThreadingTCPServer",
     "ThreadingUDPServer",
@@ -80,5 +105,8 @@ __all__ = [
     "ThreadingUnixStreamServer",
     "UDPServer",
     "UnixDatagramServer",
+    "UnixPeer",
     "UnixStreamServer",
+    "at",
+    "serve",
 ]

@@ -77,6 +77,7 @@ class Connection(socket.socket):
         "_reader",
         "_tls",
         "address",
+        "adopt",
         "closing",
         "descriptor",
         "drained",
@@ -93,6 +94,7 @@ class Connection(socket.socket):
         "seen",
         "since",
         "turns",
+        "watched",
     )
 
     # The parameters of the original, by which dup() makes another.
@@ -121,6 +123,10 @@ class Connection(socket.socket):
         """What a proxy said about the client, where a ``ProxyMixIn`` asks for that."""
         self.handshake_end: float | None = None
         """When all that comes before the handler must be over, on the monotonic clock."""
+        self.adopt: Callable[[Any], object] | None = None
+        """Set by a model that calls an ``ExchangeHandler`` once per exchange: takes the handler in."""
+        self.watched = False
+        """Whether it has been parked before."""
         self._tls: Any = None  # of a connection over TLS: its session
         self._held: list[bytes] = []
         self._held_size = 0
@@ -195,10 +201,52 @@ class Connection(socket.socket):
         self, mode: str = "r", buffering: int | None = None, **text: Any
     ) -> Any:
         """Return a file, as ``socket.makefile()``; for reading bytes with a buffer, a ``Reader``."""
-        if mode == "rb" and buffering in {None, -1}:
+        if mode == "rb" and buffering != 0:
             self._reader = Reader(self)
             return self._reader
         return super().makefile(mode, buffering, **text)  # type: ignore[call-overload]
+
+    # -- being parked ------------------------------------------------------------------------------------------
+    #
+    # Where a connection waits for its next request without a thread, these say whether it has to.
+
+    def poll(self) -> bool:
+        """Receive what is there, without waiting; tell whether a read would return at once."""
+        reader = self._reader
+        # With a timeout, the socket module waits for that long whatever the flags.
+        if reader is None or self.gettimeout() is not None:
+            return False
+        if reader.pending or self.rest():
+            return True
+        try:
+            data = self.raw_recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        self.phase = _BUSY
+        if not data:
+            self.reason = self.reason or CloseReason.PEER
+        reader.fill(data)
+        return True
+
+    def rest(self) -> bool:
+        """Begin to wait for the next request; tell whether that is in vain, since the server drains."""
+        if self._held:
+            self.release()
+        if self.phase is not _IDLE:
+            self.turns += 1
+            self.phase = _IDLE
+        return self.drained  # after the phase, as in recv()
+
+    def woken(self) -> bool:
+        """Go on in the calling thread, as the system says that there is input; tell whether a read would return."""
+        if self._reader is not None:
+            self._reader.owner = threading.get_ident()
+        return True
+
+    @property
+    def buffered(self) -> bool:
+        """Whether input has come that has not been read, and that the system knows nothing of."""
+        return self._reader is not None and self._reader.pending
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -384,7 +432,7 @@ class Reader(io.BufferedIOBase):
         if limit is not None and limit >= 0:
             return self._readline_within(limit)
         if not self.pending:
-            self._keep(self._connection.recv(_CHUNK))
+            self.fill(self._connection.recv(_CHUNK))
             if not self.pending:
                 return b""
         data, start = self._data, self._position
@@ -433,7 +481,7 @@ class Reader(io.BufferedIOBase):
                     parts.append(chunk)
                     have += len(chunk)
             finally:
-                self._keep(b"".join(parts))
+                self.fill(b"".join(parts))
             self._in_part = False
         return self._take(self._position + min(have, wanted))
 
@@ -442,19 +490,19 @@ class Reader(io.BufferedIOBase):
         if not size:
             return b""
         if not self.pending:
-            self._keep(self._receive(begun=False))
+            self.fill(self._receive(begun=False))
         end = len(self._data) if size < 0 else min(self._position + size, len(self._data))
         return self._take(end)
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return what is there without reading it, after waiting once if nothing is."""
         if not self.pending:
-            self._keep(self._receive(begun=False))
+            self.fill(self._receive(begun=False))
         return self._data[self._position :]
 
     def close(self) -> None:
         """Read no more; the connection stays open."""
-        self._keep(b"")
+        self.fill(b"")
         self._connection = _CLOSED
         super().close()
 
@@ -463,7 +511,7 @@ class Reader(io.BufferedIOBase):
         # One octet more tells a line that is too long from one that ends with the input.
         line = self._readline_within(limit + 1)
         if len(line) > limit:
-            self._keep(line + self._data[self._position :])
+            self.fill(line + self._data[self._position :])
             raise LineTooLongError(f"a line of more than {limit} octets")
         return line
 
@@ -478,7 +526,7 @@ class Reader(io.BufferedIOBase):
                     break
                 data += chunk
         finally:
-            self._keep(data)
+            self.fill(data)
         self._in_part = False
         return self._take(end or min(limit, len(data)))
 
@@ -492,7 +540,8 @@ class Reader(io.BufferedIOBase):
             self._connection.turns += 1
         return self._connection.recv_rest()
 
-    def _keep(self, data: bytes) -> None:
+    def fill(self, data: bytes) -> None:
+        """Take in all there is to read from now on, but for what is still to be received."""
         self._data = data
         self._position = 0
         self.pending = bool(data)
@@ -573,6 +622,12 @@ class Connections:
         """Let a connection that was removed count no more for ``wait_for()``: it has been told of."""
         with self._changed:
             self._leaving -= 1
+            if self._waiters:
+                self._changed.notify_all()
+
+    def poke(self) -> None:
+        """Let whoever waits look again."""
+        with self._changed:
             if self._waiters:
                 self._changed.notify_all()
 

@@ -39,6 +39,7 @@ __all__ = [
     "Recovered",
     "RejectReason",
     "Rejected",
+    "Saturated",
 ]
 
 _log = logging.getLogger("framework")
@@ -166,6 +167,13 @@ class Recovered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Saturated(Event):
+    """Every worker of a pool is busy and there may be no more: clients wait; told once until one was idle."""
+
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
 class DrainBegan(Event):
     """Every connection is asked to end."""
 
@@ -218,6 +226,9 @@ class Observer:
     def recovered(self, event: Recovered) -> None:
         """Take note that clients are accepted again."""
 
+    def saturated(self, event: Saturated) -> None:
+        """Take note that every worker is busy."""
+
     def drain_began(self, event: DrainBegan) -> None:
         """Take note of the beginning of a drain."""
 
@@ -236,6 +247,7 @@ _METHODS: dict[type[Event], str] = {
     HubHeld: "hub_held",
     Overloaded: "overloaded",
     Recovered: "recovered",
+    Saturated: "saturated",
     DrainBegan: "drain_began",
     DrainEnded: "drain_ended",
 }
@@ -331,6 +343,10 @@ class LoggingObserver(Observer):
     def recovered(self, event: Recovered) -> None:
         """Log at INFO."""
         self._logger.info("accepting again, %d connections are open", event.open)
+
+    def saturated(self, event: Saturated) -> None:
+        """Log at WARNING."""
+        self._logger.warning("all %d workers are busy: clients wait", event.workers)
 
     def drain_began(self, event: DrainBegan) -> None:
         """Log at INFO."""

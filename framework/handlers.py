@@ -1,4 +1,4 @@
-"""The three handlers: what a protocol is written on top of.
+"""The handlers: what a protocol is written on top of.
 
 A handler is made for one request and serves it inside its own construction: ``setup()``, ``handle()``,
 ``finish()``. Nothing here looks for attributes on a handler beyond those it documents: handlers out there
@@ -17,7 +17,7 @@ from framework._types import AddressT, DatagramRequest, Generic, RequestT, Serve
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["BaseRequestHandler", "DatagramRequestHandler", "StreamRequestHandler"]
+__all__ = ["BaseRequestHandler", "DatagramRequestHandler", "ExchangeHandler", "StreamRequestHandler"]
 
 
 class BaseRequestHandler(Generic[ServerT, RequestT, AddressT]):
@@ -98,6 +98,53 @@ class StreamRequestHandler(BaseRequestHandler[ServerT, _socket.socket, AddressT]
                 pass  # the peer has gone, and nobody is left to be told
         self.wfile.close()
         self.rfile.close()
+
+
+class ExchangeHandler(StreamRequestHandler[ServerT, AddressT]):
+    """Serves a connection exchange by exchange: a request and its answer at a time.
+
+    Override ``handle_exchange()``. A server that can park connections needs no thread between two exchanges, and
+    ``setup()`` and ``finish()`` still run once each; in any other, ``handle()`` is the loop around it. What is
+    to be remembered from one exchange to the next goes into attributes.
+
+    ``rfile`` must have a buffer, of whatever size. ``timeout`` is for reads within an exchange; for how long the next one may be waited for, the server says.
+    """
+
+    # Or what reads alike: peek() is needed.
+    rfile: io.BufferedReader  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(self, request: _socket.socket, client_address: AddressT, server: ServerT) -> None:
+        adopt = getattr(request, "adopt", None)
+        if adopt is None:
+            super().__init__(request, client_address, server)
+            return
+        self.request = request
+        self.client_address = client_address
+        self.server = server
+        self.setup()
+        adopt(self)
+
+    def handle_exchange(self) -> bool:
+        """Read one request, of which at least an octet is there, and answer it.
+
+        Returns:
+            Whether the connection stays open for another one.
+        """
+        return False
+
+    def handle(self) -> None:
+        """Serve exchanges until one of them is the last, or the input ends."""
+        while self.serve_exchange():
+            pass
+
+    def serve_exchange(self) -> bool:
+        """Wait for one exchange and serve it; tell whether another may follow."""
+        if not self.rfile.peek(1):
+            return False
+        more = self.handle_exchange()
+        if self.wbufsize:
+            self.wfile.flush()
+        return more
 
 
 class DatagramRequestHandler(BaseRequestHandler[ServerT, DatagramRequest, AddressT]):

@@ -97,14 +97,18 @@ _CLIENT_FAULTS = (
     (LineTooLongError, CloseReason.LIMIT),
 )
 
+# Looked up for each connection, and a lookup on an Enum costs a call up to Python 3.11.
+_SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
+_PEER, _TIMEOUT = CloseReason.PEER, CloseReason.TIMEOUT
+
 _SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
 # After a connection was cut, how long its handler gets to notice, in seconds.
 _GRACE = 1.0
-# How long a client that has connected may take to send its first request, once the server drains: what was on its
-# way then is served. Go grants such a connection 5 s, but has no other look at what is under way.
+# How long a client that has connected may take to get its first request through, once the server drains, in seconds:
+# a round trip across the world and a retransmission (RFC 6298, section 2). Go's http.Server grants it 5 s.
 _FRESH = 1.0
 # What a connection counts when it has begun to read a line, which is one turn for the reader and one for the
 # connection, and has not written yet.
@@ -202,13 +206,18 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__stopped = threading.Event()
         self.__loop: Loop | None = None
         self.__watching = False
-        self.__overloaded = False
+        self.__overloaded: bool = False
         self.__resting_until = 0.0
         self.__accept_failing = False
         timeouts = (self.idle_timeout, self.read_timeout, self.write_timeout, self.lifetime)
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
+        self.__listener: _socket.socket | None = None
+        self.__family = self.__kind = 0
+        self.__accepts_itself = (
+            getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
+        )
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -315,6 +324,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         finally:
             with contextlib.suppress(OSError):  # another thread closed it
                 self.socket.settimeout(timeout)
+            self.__watching = False
+            self.__connections.poke()
             with self.__state_guard:
                 self.__loop = None
                 self.__thread = None
@@ -385,11 +396,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__observers.tell(DrainBegan(len(asked), seconds))
         self._ask_to_end(fresh=False)
         first = min(_FRESH, seconds)
-        if not self.__connections.wait_for(lambda count: count == 0, first):
+        # The loop may be accepting one just now: it is over when the loop has let go of the listener, too.
+        over = self.__connections.wait_for(lambda count: count == 0 and not self.__watching, first)
+        if not over:
             self._ask_to_end()
-            self.__connections.wait_for(lambda count: count == 0, seconds - first)
-        late = set(self.__connections)
-        self._cut_all()
+            over = self.__connections.wait_for(lambda count: count == 0, seconds - first)
+        late = set[Connection]() if over else set(self.__connections)
+        if late:
+            self._cut_all()
         self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
         abandoned = late.intersection(self.__connections)
         result = DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
@@ -469,6 +483,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 loop.watch(self)
             else:
                 loop.unwatch(self)
+                self.__connections.poke()
 
     def __sweep(self, now: float) -> None:
         limits = {
@@ -505,23 +520,37 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Take the requests that are there, up to ``accept_burst``."""
         for _ in range(self.accept_burst):
             # Looked at before each: suspend() may have been called, or the cap reached, since the loop woke.
-            if self.__thread is not None and (self.__state is not ServerState.SERVING or self.__full()):
+            if self.__thread is not None and (self.__state is not _SERVING or self.__full()):
                 return
-            try:
-                request, client_address = self.get_request()
-            except OSError as error:
-                self.__accept_failed(error)
-                return
-            self.__accept_failing = False
-            if isinstance(request, Connection):
-                self.__admit(request, client_address)
-            else:
-                self.__start(request, client_address)
-            if self.__thread is None:
+            if not self._take_request() or self.__thread is None:
                 return  # handle_request() takes one
 
+    def _take_request(self) -> bool:
+        """Take one request and start it; tell whether there was one."""
+        try:
+            request, client_address = self.get_request()
+        except OSError as error:
+            self.__accept_failed(error)
+            return False
+        self.__accept_failing = False
+        if isinstance(request, Connection):
+            self.__admit(request, client_address)
+        else:
+            self.__start(request, client_address)
+        return True
+
+    def _may_accept(self) -> bool:
+        """Tell whether to take another request now: for models whose workers take them."""
+        limit = self.max_connections
+        return (
+            self.__state is _SERVING
+            and (limit is None or len(self.__connections) < limit)
+            and (not self.__resting_until or time.monotonic() >= self.__resting_until)
+        )
+
     def __full(self) -> bool:
-        return self.max_connections is not None and len(self.__connections) >= self.max_connections
+        limit = self.max_connections
+        return limit is not None and len(self.__connections) >= limit
 
     def __accept_failed(self, error: OSError) -> None:
         if error.errno in _TRANSIENT:
@@ -539,12 +568,23 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """Take the next request; an accepted stream becomes a ``Connection``."""
         if self.__datagrams:
             return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
-        request, client_address = super().get_request()
-        accepted: object = request
+        client_address: Any
+        listener = self.socket
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
-        if type(accepted) is not _socket.socket:
-            return request, client_address
-        connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
+        if self.__accepts_itself and type(listener) is _socket.socket:
+            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's. And the
+            # family is kept as a number, since the enum's member costs each connection a microsecond.
+            if listener is not self.__listener:
+                self.__listener = listener
+                self.__family, self.__kind = int(listener.family), int(listener.type)
+            descriptor, client_address = cast("Any", listener)._accept()  # noqa: SLF001
+            connection = self._connection_class(self.__family, self.__kind, 0, descriptor)
+        else:
+            request, client_address = super().get_request()
+            accepted: object = request
+            if type(accepted) is not _socket.socket:
+                return request, client_address
+            connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
@@ -569,9 +609,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if self.__observers.wants(ConnectionOpened):
             event = ConnectionOpened(connection.number, client_address, len(self.__connections))
             self.__observers.tell(event)
-        if self.draining:
-            # The drain began while this one was accepted, and may not have seen it.
-            connection.drained = True
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return
@@ -603,7 +640,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def finish_request(self, request: RequestT, client_address: AddressT) -> None:
         """Serve the request by a handler."""
         if isinstance(request, Connection):
-            request.phase = Phase.BUSY
+            request.phase = _BUSY
         super().finish_request(request, client_address)
 
     def handle_error(self, request: RequestT, client_address: AddressT) -> None:
@@ -660,16 +697,21 @@ def _linger(connection: Connection) -> None:
 
     Bounded in time and octets; where nothing is unread, as mostly, it costs one system call.
     """
-    if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
+    reason = connection.reason
+    if reason is _PEER or reason is _TIMEOUT:
         return
+    try:
+        if connection.gettimeout() is not None:
+            connection.settimeout(None)  # else the module would wait, whatever the flags
+        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
+    except OSError:
+        return
+    if not swallowed:
+        return  # the peer has closed as well
     # Without a handler so far this is the loop, which no peer may hold up.
-    unserved = connection.phase is Phase.OPENING or connection.reason is CloseReason.REFUSED
+    unserved = connection.phase is Phase.OPENING or reason is CloseReason.REFUSED
     seconds = 0 if unserved else _LINGER_SECONDS
     with contextlib.suppress(OSError):
-        connection.settimeout(None)
-        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
-        if not swallowed:
-            return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
         deadline = time.monotonic() + seconds
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:

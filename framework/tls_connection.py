@@ -96,6 +96,11 @@ class _Session:
             data += more
         return data
 
+    def settle(self, octets: memoryview) -> int:
+        """Return how many of ``octets`` were encrypted when they were first to be sent; with ``sending`` held."""
+        owed, self.owed = self.owed, b""
+        return len(owed) if bytes(octets[: len(owed)]) == owed else 0
+
     def refill(self) -> bool:
         """Take what was encrypted if all before it is sent; tell whether there is any; with ``sending`` held."""
         if not self.unsent:
@@ -188,7 +193,7 @@ class TLSConnection(Connection):
             raise HandshakeError(f"the peer left in the TLS handshake: {error}") from error
         finally:
             self.settimeout(timeout)
-        self.phase = Phase.BUSY
+            self.phase = Phase.BUSY
 
     def _handshake_step(self, tls: _Session, engine: ssl.SSLObject, end: float) -> bool:
         """Answer what has come so far; tell whether the handshake is over."""
@@ -273,6 +278,18 @@ class TLSConnection(Connection):
         """
         return self._tls.truncated
 
+    def woken(self) -> bool:
+        """Go on in the calling thread; what has come may be a part of a record, of which nothing can be read yet."""
+        super().woken()
+        return (
+            self._tls.engine is None or self._reader is None or self.gettimeout() is not None or self.poll()
+        )
+
+    @property
+    def buffered(self) -> bool:
+        """Whether input has come that has not been read, decrypted or not."""
+        return super().buffered or (self.pending() > 0 and self.poll())
+
     def pending(self) -> int:
         """Return how many octets, at least, have come from the system and wait here: no selector sees those."""
         tls = self._tls
@@ -291,8 +308,8 @@ class TLSConnection(Connection):
     def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send up to four records; the whole of what the returned size counts is on its way.
 
-        As in OpenSSL, a send that would block may have encrypted its data: it is to be repeated. What is sent
-        instead follows behind it.
+        A send that would block may have encrypted its data all the same. Repeated, by ``sendall()`` too, it finds
+        that done; what is sent instead follows behind it.
         """
         tls = self._tls
         if tls.engine is None:
@@ -302,10 +319,9 @@ class TLSConnection(Connection):
             raise BlockingIOError(errno.EAGAIN, "another thread is sending")
         try:
             self._flush(tls, flags)
-            owed, tls.owed = tls.owed, b""
             with memoryview(data) as view, view.cast("B") as octets:
-                if owed and bytes(octets[: len(owed)]) == owed:
-                    return len(owed)
+                if done := tls.settle(octets):
+                    return done
                 piece = octets[:_PIECE]
                 self._encrypt(tls, piece)
                 try:
@@ -325,8 +341,8 @@ class TLSConnection(Connection):
             return
         _refuse_flags(flags, _SENDING_FLAGS)
         with tls.sending, memoryview(data) as view, view.cast("B") as octets:
-            tls.owed = b""
-            for start in range(0, len(octets), _PIECE):
+            self._flush(tls, flags)
+            for start in range(tls.settle(octets), len(octets), _PIECE):
                 self._encrypt(tls, octets[start : start + _PIECE])
                 self._flush(tls, flags)
 
@@ -386,6 +402,8 @@ class TLSConnection(Connection):
         tls = self._tls
         if tls.engine is None:
             return
+        if self._held:
+            self.release()  # what was said before; after this word nothing more is heard
         self.turns += 1
         self.phase = Phase.WRITING
         with tls.sending:

@@ -116,12 +116,12 @@ def main() -> int:
     if (FOLDER / "die").exists():
         return 3
     servers: list[ServiceMixIn[Any, Any]] = [
-        Lines(at(os.environ.get("LINES", "tcp://127.0.0.1:0")), Answer),
+        Lines(at(os.environ.get("TEST_LINES", "tcp://127.0.0.1:0")), Answer),
         Local(at(f"unix://{FOLDER}/stream.sock"), Answer),
         Datagrams(at("udp://127.0.0.1:0"), DatagramAnswer),
         LocalDatagrams(at(f"unixgram://{FOLDER}/datagram.sock"), DatagramAnswer),
     ]
-    if "FORKING" in os.environ:
+    if "TEST_FORKING" in os.environ:
         servers.append(Forking(at(f"unix://{FOLDER}/forking.sock"), Answer))
     (FOLDER / "addresses").write_text(json.dumps([server.server_address for server in servers]))
     if (FOLDER / "die-late").exists():

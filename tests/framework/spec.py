@@ -17,6 +17,7 @@ from typing import Any
 import framework
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
 from framework.greenlets import GreenletMixIn
+from framework.pool import ThreadPoolMixIn
 from framework.service import ServiceMixIn
 from framework.tls import TLSMixIn
 from tests.framework.certificates import client_context, server_context
@@ -111,6 +112,7 @@ MODELS = [
     Model("service_inline", (ServiceMixIn,), concurrent=False),
     Model("greenlet", (GreenletMixIn,)),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
+    Model("pool", (ThreadPoolMixIn,), where="thread"),
 ]
 
 STREAMS = [transport for transport in TRANSPORTS if not transport.datagrams]

@@ -16,9 +16,9 @@ from framework.events import CloseReason, ConnectionClosed, HandlerFailed, Hands
 from framework.greenlets import GreenletMixIn
 from framework.proxy import ProxyMixIn
 from framework.proxy_protocol import TLVType
+from framework.testing import Recorder
 from framework.tls import TLSMixIn
 from tests.framework.certificates import client_context, server_context
-from tests.framework.recorder import Recorder
 from tests.framework.spec import PATIENCE, has_ipv6, serving
 
 CLIENT = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n"
@@ -89,7 +89,7 @@ def test_the_handler_sees_the_client(kind: type, header: bytes) -> None:
         with dial(server) as client:
             client.sendall(header + b"hello\n")
             assert answer(client) == b"('192.0.2.7', 4711) ('192.0.2.7', 4711) hello\n"
-        assert recorder.wait(ConnectionClosed).address == ("192.0.2.7", 4711)
+        assert recorder.wait_for(ConnectionClosed)[0].address == ("192.0.2.7", 4711)
 
 
 @each_model
@@ -144,8 +144,8 @@ def test_a_trusted_peer_without_a_header(octets: bytes) -> None:
         client.sendall(octets)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(100) == b""
-        assert recorder.wait(HandshakeFailed).address == client.getsockname()
-        assert recorder.wait(ConnectionClosed).reason is CloseReason.HANDSHAKE
+        assert recorder.wait_for(HandshakeFailed)[0].address == client.getsockname()
+        assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.HANDSHAKE
         assert not recorder.of(HandlerFailed)
 
 
@@ -157,14 +157,14 @@ def test_a_silent_proxy_holds_up_nobody(kind: type) -> None:
             client.sendall(CLIENT + b"hello\n")
             assert answer(client).endswith(b"hello\n")
         assert silent.recv(1) == b""
-        assert "too long" in str(recorder.wait(HandshakeFailed).error)
+        assert "too long" in str(recorder.wait_for(HandshakeFailed)[0].error)
 
 
 def test_a_failing_handler_is_told_of_by_its_client() -> None:
     """The event of a handler's failure names the client and not the proxy."""
     with running() as (server, recorder), dial(server) as client:
         client.sendall(CLIENT + b"fail\n")
-        assert recorder.wait(HandlerFailed).address == ("192.0.2.7", 4711)
+        assert recorder.wait_for(HandlerFailed)[0].address == ("192.0.2.7", 4711)
 
 
 class Secure(ProxyMixIn, TLSMixIn, ThreadingMixIn, TCPServer):
@@ -188,10 +188,10 @@ def test_header_and_handshake_share_a_deadline() -> None:
     with running(Secure, handshake_timeout=0.1) as (server, recorder), dial(server) as wire:
         wire.sendall(CLIENT)
         assert wire.recv(1) == b""
-        event = recorder.wait(HandshakeFailed)
+        event = recorder.wait_for(HandshakeFailed)[0]
         assert "TLS handshake took too long" in str(event.error)
         assert event.address == ("192.0.2.7", 4711)
-        assert recorder.wait(ConnectionClosed).seconds >= 0.1
+        assert recorder.wait_for(ConnectionClosed)[0].seconds >= 0.1
 
 
 def test_the_order_of_the_mixins_is_checked() -> None:

@@ -67,7 +67,8 @@ def test_threads_have_a_bound() -> None:
     recorder = Recorder()
     server.observe(recorder)
     with running(server):
-        clients = [socket.create_connection(server.server_address) for _ in range(30)]
+        address = server.socket.getsockname()
+        clients = [socket.create_connection(address) for _ in range(30)]
         for client in clients:
             client.sendall(b"go\n")
         closed = recorder.wait_for(ConnectionClosed, 30)

@@ -29,10 +29,10 @@ from framework.connections import Connection, HandshakeError, Phase
 from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed, Observer
 from framework.greenlets import GreenletMixIn
 from framework.service import ServiceMixIn
+from framework.testing import Recorder
 from framework.tls import TLSMixIn
 from framework.tls_connection import TLSConnection, TLSError
 from tests.framework.certificates import authority, client_context, server_context
-from tests.framework.recorder import Recorder
 from tests.framework.spec import PATIENCE, serving
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -194,8 +194,17 @@ def test_a_client_without_certificate_gets_no_handler() -> None:
         # Over TLS 1.3 the client learns of it only by its first read (RFC 8446 appendix E.1.2).
         with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"), connect(server) as client:
             client.recv(1)
-        assert "did not return a certificate" in str(recorder.wait(HandshakeFailed).error)
-        assert recorder.wait(ConnectionClosed).reason is CloseReason.HANDSHAKE
+        assert "did not return a certificate" in str(recorder.wait_for(HandshakeFailed)[0].error)
+        assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.HANDSHAKE
+
+
+def test_a_refused_client_learns_why() -> None:
+    """The alert reaches a client that has gone on to send, unread: no reset overtakes it."""
+    with running(Service, make_ssl_context=mutual) as (server, _), connect(server) as client:
+        with contextlib.suppress(OSError):
+            client.sendall(bytes(10_000))
+        with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"):
+            client.recv(1)
 
 
 def test_a_server_has_several_names() -> None:
@@ -239,8 +248,8 @@ def test_a_handshake_has_a_deadline(kind: type) -> None:
     """A client that does not shake hands in time is closed, and told of once."""
     with running(kind, handshake_timeout=0.05) as (server, recorder), dial(server) as client:
         assert client.recv(1) == b""
-        assert "took too long" in str(recorder.wait(HandshakeFailed).error)
-        closed = recorder.wait(ConnectionClosed)
+        assert "took too long" in str(recorder.wait_for(HandshakeFailed)[0].error)
+        closed = recorder.wait_for(ConnectionClosed)[0]
         assert closed.reason is CloseReason.HANDSHAKE
         assert closed.seconds >= 0.05
         assert len(recorder.of(HandshakeFailed)) == 1
@@ -280,10 +289,10 @@ def test_what_is_no_handshake_is_no_traceback(
         with dial(server) as client:
             client.sendall(octets)
             client.shutdown(socket.SHUT_WR)
-            recorder.wait(ConnectionClosed)
+            recorder.wait_for(ConnectionClosed)[0]
         with connect(server) as client:
             assert ask(client, b"hello\n") == b"hello\n"
-    assert said in str(recorder.wait(HandshakeFailed).error)
+    assert said in str(recorder.wait_for(HandshakeFailed)[0].error)
     assert not recorder.of(HandlerFailed)
     assert "no handshake with" in caplog.text
     assert "Traceback" not in caplog.text + capfd.readouterr().err
@@ -294,7 +303,7 @@ def test_garbage_after_the_handshake_is_no_traceback() -> None:
     with running(Service) as (server, recorder), connect(server) as client:
         assert ask(client, b"hello\n") == b"hello\n"
         socket.socket.send(client, b"\x17\x03\x03\x00\x20" + bytes(32))
-        assert recorder.wait(ConnectionClosed).reason is CloseReason.PEER
+        assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.PEER
         assert not recorder.of(HandlerFailed)
 
 
@@ -329,8 +338,8 @@ def test_plain_input_behind_starttls_is_refused() -> None:
     """Commands that somebody on the way put behind STARTTLS are never taken as said over TLS (CVE-2011-0411)."""
     with running(Service, Upgrading, implicit_tls=False) as (server, recorder), dial(server) as client:
         assert ask(client, b"STARTTLS\r\nEVIL\r\n") in {b"ready\n", b""}
-        assert "in plain" in str(recorder.wait(HandshakeFailed).error)
-        assert recorder.wait(ConnectionClosed).reason is CloseReason.HANDSHAKE
+        assert "in plain" in str(recorder.wait_for(HandshakeFailed)[0].error)
+        assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.HANDSHAKE
 
 
 def test_starttls_has_a_deadline() -> None:
@@ -341,7 +350,7 @@ def test_starttls_has_a_deadline() -> None:
 
     with running(Service, handler(handle), implicit_tls=False) as (server, recorder), dial(server) as client:
         assert client.recv(1) == b""
-        assert "took too long" in str(recorder.wait(HandshakeFailed).error)
+        assert "took too long" in str(recorder.wait_for(HandshakeFailed)[0].error)
 
 
 def test_tls_starts_once(pair: tuple[TLSConnection, ssl.SSLSocket]) -> None:
@@ -350,7 +359,7 @@ def test_tls_starts_once(pair: tuple[TLSConnection, ssl.SSLSocket]) -> None:
         pair[0].start_tls(server_context())
 
 
-@pytest.mark.parametrize(("mode", "buffering"), [("r", None), ("rb", 100), ("rwb", None)])
+@pytest.mark.parametrize(("mode", "buffering"), [("r", None), ("rwb", None)])
 def test_tls_needs_to_see_what_was_read(mode: str, buffering: int | None) -> None:
     """A file that may hold input in plain, where it cannot be seen, forbids ``start_tls()``."""
     ours, theirs = socket.socketpair()
@@ -430,7 +439,7 @@ def test_a_foreign_authority_is_not_trusted() -> None:
     with running(Service, ssl_context=foreign) as (server, recorder):
         with pytest.raises(ssl.SSLCertVerificationError):
             connect(server)
-        assert "unknown ca" in str(recorder.wait(HandshakeFailed).error)
+        assert "unknown ca" in str(recorder.wait_for(HandshakeFailed)[0].error)
 
 
 def test_the_order_of_the_mixins_is_checked() -> None:
@@ -451,10 +460,26 @@ def test_what_is_no_connection_is_not_served_in_plain(caplog: pytest.LogCaptureF
 
     with running(Service, get_request=get_request) as (server, recorder), dial(server) as client:
         assert client.recv(1) == b""
-        assert "TLS needs a Connection" in str(recorder.wait(HandlerFailed).error)
+        assert "TLS needs a Connection" in str(recorder.wait_for(HandlerFailed)[0].error)
 
 
 # -- ends ----------------------------------------------------------------------------------------------------------
+
+
+@each_model
+def test_replies_held_back_precede_the_end(kind: type) -> None:
+    """A handler that leaves requests unread has its replies to the others sent before the end is told."""
+
+    def handle(self: Any) -> None:
+        for line in self.rfile:
+            self.wfile.write(line)
+            if line == b"quit\n":
+                break
+
+    with running(kind, handler(handle)) as (server, _), connect(server) as client:
+        client.sendall(b"one\ntwo\nquit\nthree\n")
+        assert read(client, 13) == b"one\ntwo\nquit\n"
+        assert client.recv(1) == b""
 
 
 @each_model
@@ -467,7 +492,7 @@ def test_the_end_of_a_reply_is_told(kind: type) -> None:
     ):
         assert read(client, len(reply)) == reply
         assert client.recv(1) == b""
-        assert recorder.wait(ConnectionClosed).reason is CloseReason.LOCAL
+        assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.LOCAL
 
 
 def test_a_reply_cut_short_is_seen_to_be() -> None:
@@ -540,7 +565,7 @@ def test_a_drain_ends_idle_clients() -> None:
         assert server.drain(PATIENCE).completed == 1
         assert client.recv(1) == b""
         assert left == [b""]
-        assert recorder.wait(ConnectionClosed).reason is CloseReason.DRAIN
+        assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.DRAIN
 
 
 def test_a_reader_woken_by_shut_rd_reads_no_plaintext(pair: tuple[TLSConnection, ssl.SSLSocket]) -> None:
@@ -672,6 +697,20 @@ def test_a_partial_send_loses_nothing(pair: tuple[TLSConnection, ssl.SSLSocket])
     assert received == [data]
 
 
+def test_a_send_is_repeated_by_sendall(pair: tuple[TLSConnection, ssl.SSLSocket]) -> None:
+    """What a send that would have blocked had encrypted is not sent again by the ``sendall()`` that follows it."""
+    connection, client = pair
+    data = bytes(range(256)) * 4000
+    received: list[bytes] = []
+    reading = threading.Thread(target=lambda: received.append(read(client, len(data))))
+    sent = fill(connection, data)
+    assert connection._tls.owed
+    reading.start()
+    connection.sendall(data[sent:])
+    reading.join(PATIENCE)
+    assert received == [data]
+
+
 def test_a_send_given_up_is_not_taken_for_the_next(pair: tuple[TLSConnection, ssl.SSLSocket]) -> None:
     """After a send that would have blocked, other data is not mistaken for its repetition."""
     connection, client = pair
@@ -785,7 +824,7 @@ def test_fan_out_while_the_handler_reads(kind: type) -> None:
                 thread.join(PATIENCE)
             wire.shutdown(socket.SHUT_WR)
             assert done.wait(PATIENCE)
-        recorder.wait(ConnectionClosed)
+        recorder.wait_for(ConnectionClosed)[0]
     lines = [tuple(map(int, line.split())) for line in received.splitlines()]
     for writer in range(writers):
         assert [number for each, number in lines if each == writer] == list(range(count))
