@@ -30,9 +30,10 @@ def main() -> None:
         load.program()
     except load.NoCompilerError as error:
         sys.exit(str(error))
+    busy = f"{os.getloadavg()[0]:.1f}"
     print(
-        f"CPython {sys.version.split()[0]}, {len(CORES)} cores, of which others use {os.getloadavg()[0]:.1f}; "
-        f"{options.rounds} rounds of {options.seconds:g} s"
+        f"CPython {sys.version.split()[0]}, Linux {os.uname().release}, {len(CORES)} cores, {options.rounds} rounds of "
+        f"{options.seconds:g} s"
     )
     tables = {}
     for name in options.only or names:
@@ -42,6 +43,8 @@ def main() -> None:
             tables[name] = rates.measure(name, options.rounds, options.seconds, options.subject)
         tables[name].show(markdown=options.markdown)
     targets.show(tables, markdown=options.markdown)
+    # Two of it are ours: the server and its clients.
+    print(f"\nLoad average: {busy} before the run, {os.getloadavg()[0]:.1f} at its end")
 
 
 if __name__ == "__main__":

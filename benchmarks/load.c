@@ -166,7 +166,7 @@ static void datagrams(const char *address, int answered) {
     struct iovec parts[BATCH];
     struct mmsghdr messages[BATCH] = {0};
     int fd = open_socket(address, SOCK_DGRAM), room = answered ? depth : BATCH;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_usec = 200000}, sizeof(struct timeval));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 1}, sizeof(struct timeval));
     for (int i = 0; i < BATCH; i++) {
         parts[i] = (struct iovec){data[i], LENGTH};
         messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
