@@ -211,6 +211,7 @@ class Observers:
     def __init__(self) -> None:
         self._told: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
         self._all: tuple[Observer, ...] = ()
+        self._diverted: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
 
     def attach(self, observer: Observer) -> None:
         """Tell ``observer`` from now on."""
@@ -219,6 +220,11 @@ class Observers:
     def detach(self, observer: Observer) -> None:
         """Tell ``observer`` no more; does nothing if it is not attached."""
         self._set(tuple(each for each in self._all if each is not observer))
+
+    def divert(self, kind: type[Event], method: Callable[[Any], None]) -> None:
+        """Tell events of one kind to ``method`` alone: a forked child's are its parent's to tell."""
+        self._diverted[kind] = (method,)
+        self._set(self._all)
 
     def wants(self, kind: type[Event]) -> bool:
         """Tell whether anybody wants events of that kind: ask before making one."""
@@ -246,7 +252,7 @@ class Observers:
             if methods:
                 told[kind] = methods
         self._all = observers
-        self._told = told
+        self._told = told | self._diverted
 
 
 class LoggingObserver(Observer):

@@ -19,6 +19,8 @@ import contextlib
 import errno
 import ipaddress
 import math
+import os
+import selectors
 import socket as _socket
 import sys
 import threading
@@ -28,7 +30,9 @@ from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework.children import Child, Children
 from framework.connections import Connection, Connections, LineTooLongError, Phase
 from framework.events import (
     AcceptFailed,
@@ -49,11 +53,9 @@ from framework.events import (
 )
 from framework.inet import TCPServer, UDPServer
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
+from framework.processes import ForkingMixIn, wait_for_any
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
-
-if TYPE_CHECKING:
-    from framework._loop import Loop
 
 __all__ = [
     "ConnectionInfo",
@@ -130,6 +132,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     request_queue_size: int = 1024
     # A handler that is stuck must not keep the program from ending; the registry waits for the others.
     daemon_threads: bool = True
+    # Nor a child; server_close() drains, which is to wait, but not for ever.
+    block_on_close: bool = False
     # The most that UDP can carry (RFC 768), and more than Unix senders send by default.
     max_packet_size: int = 65535
 
@@ -168,10 +172,12 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__state = ServerState.NEW
         self.__state_guard = threading.RLock()
         self.__connections = Connections()
+        self.__children = Children()
         self.__observers = Observers()
         for make in self.observers:
             self.__observers.attach(make())
         self.__thread: threading.Thread | None = None
+        self.__ended = threading.Event()
         self.__loop: Loop | None = None
         self.__watching = False
         self.__overloaded = False
@@ -232,6 +238,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             ServerStateError: the server is closed, or serves already.
         """
         self.__take(Step.SERVE)
+        self.__ended.clear()
         self.__thread = threading.current_thread()
         self.__watching = True  # the base's loop begins so
         # A burst ends when nothing is left, which a blocking accept() would wait for. A datagram socket stays
@@ -243,9 +250,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         finally:
             self.__loop = None
             self.__thread = None
-            if self.__state is not ServerState.CLOSED:
-                self.socket.settimeout(timeout)
-                self.__take(Step.STOP)
+            with self.__state_guard:
+                if self.__state is not ServerState.CLOSED:
+                    self.socket.settimeout(timeout)
+                    self.__take(Step.STOP)
+            self.__ended.set()
 
     def _open_loop(self) -> Loop:
         self.__loop = super()._open_loop()
@@ -279,6 +288,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self._BaseServer__shutdown_request = True
                 return
         super().shutdown()
+        # The base's loop has ended, and what it does afterwards here: now it may serve again, or be closed.
+        self.__ended.wait()
 
     def drain(self, deadline: float | None = None) -> DrainResult:
         """Take no more requests, let those that run come to their end, and cut off those that do not.
@@ -296,31 +307,53 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         return self.__drain(self.drain_timeout if deadline is None else deadline)
 
     def __drain(self, seconds: float) -> DrainResult:
-        asked = list(self.__connections)
         if self.__observers.wants(DrainBegan):
-            self.__observers.tell(DrainBegan(len(asked), seconds))
-        for connection in asked:
-            connection.drained = True
-            if connection.phase is Phase.IDLE:
-                connection.end_input(CloseReason.DRAIN)
-        self.__connections.wait_for(lambda count: count == 0, seconds)
-        late = list(self.__connections)
-        for connection in late:
-            connection.cut(CloseReason.DRAIN)
-        self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
-        abandoned = len(self.__connections)
-        result = DrainResult(max(len(asked) - len(late), 0), len(late) - abandoned, abandoned)
+            self.__observers.tell(DrainBegan(self._open_requests(), seconds))
+        result = self._end_requests(seconds)
         if self.__observers.wants(DrainEnded):
             self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
         return result
+
+    def _open_requests(self) -> int:
+        """Return how many requests a drain has to wait for."""
+        # A child has a connection, unless it serves a datagram.
+        return max(len(self.__connections), len(self.__children))
+
+    def _end_requests(self, seconds: float) -> DrainResult:
+        """Ask every request to end, and after ``seconds`` end it."""
+        asked = self._open_requests()
+        for connection in self.__connections:
+            connection.drained = True
+            if connection.phase is Phase.IDLE:
+                connection.end_input(CloseReason.DRAIN)
+        self.__children.tell_to_end()
+        self.__wait_for_requests(seconds)
+        late = self._open_requests()
+        if late:
+            for connection in self.__connections:
+                connection.cut(CloseReason.DRAIN)
+            self.__children.kill()
+            self.__wait_for_requests(_GRACE)
+        abandoned = self._open_requests()
+        return DrainResult(max(asked - late, 0), max(late - abandoned, 0), abandoned)
+
+    def __wait_for_requests(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        if isinstance(self, ForkingMixIn):
+            # Whether or not the loop still runs, which would collect them too.
+            while self.__children and (left := deadline - time.monotonic()) > 0:
+                wait_for_any(list(self.active_children or ()), left)
+                self.collect_children()
+        self.__connections.wait_for(lambda count: count == 0, max(deadline - time.monotonic(), 0))
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
         with self.__state_guard:
             self.__state = next_state(self.__state, Step.CLOSE)
         super().server_close()
-        if len(self.__connections) and self.__thread is not threading.current_thread():
+        if self._open_requests() and self.__thread is not threading.current_thread():
             self.__drain(self.drain_timeout)
+        self.__children.tell_to_end()  # gives back what that takes
 
     def __take(self, step: Step) -> None:
         with self.__state_guard:
@@ -341,12 +374,12 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__watch_listener(now)
 
     def __watch_listener(self, now: float) -> None:
-        full = self.max_connections is not None and len(self.__connections) >= self.max_connections
+        full = self.__full()
         if full != self.__overloaded:
             self.__overloaded = full
             kind = Overloaded if full else Recovered
             if self.__observers.wants(kind):
-                self.__observers.tell(kind(len(self.__connections)))
+                self.__observers.tell(kind(self._open_requests()))
         watch = self.__state is ServerState.SERVING and not full and now >= self.__resting_until
         loop = self.__loop
         if watch != self.__watching and loop is not None:
@@ -384,6 +417,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     def _handle_request_noblock(self) -> None:
         """Take the requests that are there, up to ``accept_burst``."""
+        if self.__loop is not None and not self.__watching:
+            return  # a child's end woke the loop
         for _ in range(self.accept_burst):
             try:
                 request, client_address = self.get_request()
@@ -399,6 +434,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 return
 
     def __full(self) -> bool:
+        if isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
+            return True
         return self.max_connections is not None and len(self.__connections) >= self.max_connections
 
     def __accept_failed(self, error: OSError) -> None:
@@ -499,6 +536,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             return
         _linger(request)
         self.close_request(cast("RequestT", request))
+        self.__forget(request)
+
+    def __forget(self, request: Connection) -> None:
         if not self.__connections.remove(request):
             return
         if self.__observers.wants(ConnectionClosed):
@@ -513,6 +553,82 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         loop = self.__loop
         if self.__overloaded and loop is not None:
             loop.wake()
+
+    # -- requests in children (ForkingMixIn) ---------------------------------------------------------------------
+
+    _waits_at_max_children = False
+
+    def _fork(self, request: RequestT, client_address: AddressT) -> int:
+        pid, child, told = self.__children.fork(request, client_address)
+        if pid == 0:
+            self.__serve_alone(child, told)
+        elif self.__loop is not None and child.fileno() >= 0:
+            self.__loop.watch(child)
+        return pid
+
+    def _child_ended(self, pid: int, status: int | None) -> None:
+        child = self.__children.remove(pid)
+        if child is None:
+            return
+        if self.__loop is not None and child.fileno() >= 0:
+            with contextlib.suppress(KeyError):  # an earlier loop watched it
+                self.__loop.unwatch(child)
+        request = child.request
+        connection = request if isinstance(request, Connection) else None
+        reason = CloseReason.ERROR if child.reason is None else child.reason
+        forced = connection is not None and connection.reason is not None
+        # A child that raised has told so itself, and left with 1.
+        code = os.waitstatus_to_exitcode(status) if status is not None else 0
+        if code not in {0, 1} and not forced and self.__observers.wants(HandlerFailed):
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+            self.__observers.tell(HandlerFailed(child.address, ChildProcessError(f"process {pid} {how}")))
+        child.close()
+        if connection is not None:
+            connection.reason = connection.reason or reason
+            self.__forget(connection)
+
+    def __serve_alone(self, child: Child, told: int) -> None:
+        """Become the child: it has one connection, whose end the parent will tell, and no listener."""
+        state = self.__state
+        self._after_fork()
+        self.__state = state
+        self.__observers.divert(ConnectionClosed, child.tell)
+        connection = child.request
+        if not isinstance(connection, Connection):
+            return
+        number, opened = connection.number, connection.opened
+        self.__connections.add(connection)
+        connection.number, connection.opened = number, opened
+        # When the parent closes its own, clients are to be refused rather than wait for nobody.
+        self.socket.close()
+        threading.Thread(target=self.__attend, args=(connection, told), daemon=True).start()
+
+    def __attend(self, connection: Connection, told: int) -> None:
+        """Do for a child's only connection what the loop does for those of the parent."""
+        with Loop(selectors.DefaultSelector()) as loop:
+            loop.watch(told)
+            while True:
+                if loop.wait(self.__tick):
+                    loop.unwatch(told)
+                    self.__state = ServerState.DRAINING
+                    connection.drained = True
+                    if connection.phase is Phase.IDLE:
+                        connection.end_input(CloseReason.DRAIN)
+                self.__sweep(time.monotonic())
+
+    def _after_fork(self) -> None:
+        """Forget, in a new process, what is the parent's: its loop, threads, locks, connections and children."""
+        self.__state = ServerState.BOUND
+        self.__state_guard = threading.RLock()
+        self.__connections = Connections()
+        self.__children = Children()
+        self.__thread = None
+        self.__ended = threading.Event()
+        self.__loop = None
+        self.__overloaded = False
+        self._BaseServer__loop = None
+        self._BaseServer__is_shut_down = threading.Event()
+        self._BaseServer__shutdown_request = False
 
 
 def _linger(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,3 +36,13 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="fw-"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def log_on_stderr() -> Iterator[None]:
+    """Log to descriptor 2, which other processes share: what they collect in memory is not seen here."""
+    with open(2, "w", closefd=False) as stderr:  # noqa: PTH123 -- a descriptor has no path
+        handler = logging.StreamHandler(stderr)
+        logging.getLogger("framework").addHandler(handler)
+        yield
+        logging.getLogger("framework").removeHandler(handler)

@@ -95,6 +95,7 @@ MODELS = [
     Model("fork", (ForkingMixIn,), where="process"),
     Model("service_inline", (ServiceMixIn,), concurrent=False),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
+    Model("service_fork", (ServiceMixIn, ForkingMixIn), where="process"),
 ]
 
 STREAMS = [transport for transport in TRANSPORTS if not transport.datagrams]
