@@ -124,8 +124,9 @@ class Children:
             os.close(alarm[0])
             os.close(alarm[1])
 
-    def kill(self) -> None:
-        """End all that run."""
+    def kill(self) -> int:
+        """End all that run, and return how many these were."""
         with self._guard:
             for child in self._running.values():
                 child.kill()
+            return len(self._running)

@@ -70,11 +70,14 @@ class Connection(socket.socket):
         "_held_size",
         "_reader",
         "address",
+        "descriptor",
         "drained",
         "group",
+        "hub",
         "line_limit",
         "number",
         "opened",
+        "patience",
         "phase",
         "reason",
         "seen",
@@ -85,6 +88,8 @@ class Connection(socket.socket):
     def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
         super().__init__(family, kind, protocol, descriptor)
         self.address: Any = None  # whatever the family says it is
+        self.descriptor = descriptor
+        self.hub: Any = None  # of a greenlet's connection: the one it waits on
         self.group: bytes | None = None
         self.number = 0
         self.opened = 0.0
@@ -97,6 +102,8 @@ class Connection(socket.socket):
         self.drained = False
         """Whether to read no further request."""
         self.line_limit = 0
+        self.patience: float | None = None
+        """Seconds that ``settimeout()`` set, where the descriptor itself does not block."""
         self._held: list[bytes] = []
         self._held_size = 0
         self._reader: Reader | None = None
@@ -111,6 +118,7 @@ class Connection(socket.socket):
         self.phase = _IDLE
         # After the phase: a drain sets this first and looks at the phase second, so one of the two sees the other.
         if self.drained:
+            self.reason = self.reason or CloseReason.DRAIN
             return b""
         data = _recv(self, bufsize, flags)
         self.phase = _BUSY
@@ -125,6 +133,7 @@ class Connection(socket.socket):
         self.turns += 1
         self.phase = _IDLE
         if self.drained:
+            self.reason = self.reason or CloseReason.DRAIN
             return 0
         size = _recv_into(self, buffer, nbytes, flags)
         self.phase = _BUSY
@@ -225,9 +234,12 @@ class Reader(io.BufferedIOBase):
         LineTooLongError: from ``readline()`` without a limit of its own, and from iteration.
     """
 
+    _data: bytes
+    _position: int
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._data = b""
+        self._data = b""  # and so whenever nothing is pending
         self._position = 0
         self.pending = False
         """Whether input was received that has not been read."""
@@ -244,14 +256,37 @@ class Reader(io.BufferedIOBase):
         """Read up to and including the next LF, or up to ``limit`` octets; less at the end of the input."""
         if limit is not None and limit >= 0:
             return self._readline_within(limit)
+        if not self.pending:
+            self._keep(self._connection.recv(_CHUNK))
         data, start = self._data, self._position
         end = data.find(b"\n", start) + 1
         if end and end - start <= self._connection.line_limit:
             return self._take(end)
-        return self._readline_slowly()
+        return self._readline_in_parts()
 
     def __iter__(self) -> Iterator[bytes]:
-        while line := self.readline():
+        connection = self._connection
+        limit = connection.line_limit
+        while True:
+            # readline(), without its calls, where a whole line is there or comes at once.
+            if self.pending:
+                data, start = self._data, self._position
+            else:
+                data, start = connection.recv(_CHUNK), 0
+            end = data.find(b"\n", start) + 1
+            if end and end - start <= limit:
+                if end == len(data):
+                    if self.pending:
+                        self._data, self._position, self.pending = b"", 0, False
+                    yield data[start:] if start else data
+                else:
+                    self._data, self._position, self.pending = data, end, True
+                    yield data[start:end]
+                continue
+            self._data, self._position, self.pending = data, start, start < len(data)
+            line = self._readline_in_parts()
+            if not line:
+                return
             yield line
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -282,7 +317,7 @@ class Reader(io.BufferedIOBase):
             self._keep(self._receive(begun=False))
         return self._data[self._position :]
 
-    def _readline_slowly(self) -> bytes:
+    def _readline_in_parts(self) -> bytes:
         limit = self._connection.line_limit
         data = self._data[self._position :]
         self._connection.turns += 1
@@ -292,10 +327,10 @@ class Reader(io.BufferedIOBase):
             if (end or len(data)) > limit:
                 self._keep(data)
                 raise LineTooLongError(f"a line of more than {limit} octets")
-            if end:
+            if end or not data:
                 break
             searched = len(data)
-            chunk = self._receive(begun=bool(data))
+            chunk = self._receive(begun=True)
             if not chunk:
                 end = len(data)
                 break
@@ -328,6 +363,8 @@ class Reader(io.BufferedIOBase):
         taken = self._data[self._position : end]
         self._position = end
         self.pending = end < len(self._data)
+        if not self.pending:
+            self._data, self._position = b"", 0
         return taken
 
 
@@ -360,6 +397,8 @@ class Connections:
             self._open[connection] = None
             if connection.group is not None:
                 self._groups[connection.group] = self._groups.get(connection.group, 0) + 1
+            if self._waiters:
+                self._changed.notify_all()
 
     def remove(self, connection: Connection) -> bool:
         """Take out a connection; tell whether it was there: whoever is told so closes it."""

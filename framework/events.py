@@ -29,6 +29,7 @@ __all__ = [
     "DrainEnded",
     "Event",
     "HandlerFailed",
+    "HubHeld",
     "LoggingObserver",
     "Observer",
     "Observers",
@@ -124,6 +125,16 @@ class DatagramTruncated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HubHeld(Event):
+    """A turn of a hub takes longer than ``hub_limit``, and all its connections wait meanwhile."""
+
+    seconds: float
+    """So far, to within half the limit."""
+    where: str
+    """The function and the line that holds it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overloaded(Event):
     """The cap on connections was reached: further clients wait in the backlog."""
 
@@ -178,6 +189,9 @@ class Observer:
     def datagram_truncated(self, event: DatagramTruncated) -> None:
         """Take note of a datagram that lost its end."""
 
+    def hub_held(self, event: HubHeld) -> None:
+        """Take note of a handler that holds its hub; runs on a thread of its own."""
+
     def overloaded(self, event: Overloaded) -> None:
         """Take note that the cap was reached."""
 
@@ -198,6 +212,7 @@ _METHODS: dict[type[Event], str] = {
     HandlerFailed: "handler_failed",
     AcceptFailed: "accept_failed",
     DatagramTruncated: "datagram_truncated",
+    HubHeld: "hub_held",
     Overloaded: "overloaded",
     Recovered: "recovered",
     DrainBegan: "drain_began",
@@ -281,6 +296,10 @@ class LoggingObserver(Observer):
         """Log at WARNING."""
         where = event.address
         self._logger.warning("a datagram of %d octets from %r was cut to %d", event.octets, where, event.kept)
+
+    def hub_held(self, event: HubHeld) -> None:
+        """Log at WARNING."""
+        self._logger.warning("the hub is held for %.3f s by %s", event.seconds, event.where)
 
     def overloaded(self, event: Overloaded) -> None:
         """Log at WARNING."""

@@ -137,6 +137,8 @@ class SocketWriter(io.BufferedIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         """Send all of ``data``, any buffer, and return its size in octets."""
         self._sock.sendall(data)
+        if type(data) is bytes:
+            return len(data)
         with memoryview(data) as view:
             return view.nbytes
 

@@ -42,6 +42,7 @@ from framework.events import (
     DatagramTruncated,
     DrainBegan,
     DrainEnded,
+    Event,
     HandlerFailed,
     LoggingObserver,
     Observer,
@@ -160,6 +161,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
 
+    _connection_class: type[Connection] = Connection
+
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
@@ -212,6 +215,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             ),
         )
 
+    def _tell(self, event: Event) -> None:
+        """Tell the observers what a mix-in has to tell."""
+        self.__observers.tell(event)
+
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` what happens from now on."""
         self.__observers.attach(observer)
@@ -257,8 +264,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__ended.set()
 
     def _open_loop(self) -> Loop:
-        self.__loop = super()._open_loop()
-        return self.__loop
+        return self._use_loop(super()._open_loop())
+
+    def _use_loop(self, loop: Loop) -> Loop:
+        self.__loop = loop
+        return loop
 
     def suspend(self) -> None:
         """Take no more requests; those that run go on, and new clients wait in the backlog.
@@ -322,18 +332,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def _end_requests(self, seconds: float) -> DrainResult:
         """Ask every request to end, and after ``seconds`` end it."""
         asked = self._open_requests()
-        for connection in self.__connections:
-            connection.drained = True
-            if connection.phase is Phase.IDLE:
-                connection.end_input(CloseReason.DRAIN)
-        self.__children.tell_to_end()
+        self._ask_to_end()
         self.__wait_for_requests(seconds)
-        late = self._open_requests()
-        if late:
-            for connection in self.__connections:
-                connection.cut(CloseReason.DRAIN)
-            self.__children.kill()
-            self.__wait_for_requests(_GRACE)
+        late = self._cut_all()
+        self.__wait_for_requests(_GRACE if late else 0)
         abandoned = self._open_requests()
         return DrainResult(max(asked - late, 0), max(late - abandoned, 0), abandoned)
 
@@ -345,6 +347,21 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 wait_for_any(list(self.active_children or ()), left)
                 self.collect_children()
         self.__connections.wait_for(lambda count: count == 0, max(deadline - time.monotonic(), 0))
+
+    def _ask_to_end(self) -> None:
+        """Let connections that wait for a request meet the end of their input, now or when they wait next."""
+        for connection in self.__connections:
+            connection.drained = True
+            if connection.phase is Phase.IDLE:
+                connection.end_input(CloseReason.DRAIN)
+        self.__children.tell_to_end()
+
+    def _cut_all(self) -> int:
+        """End all connections, both ways, and all children; return how many these were."""
+        late = list(self.__connections)
+        for connection in late:
+            connection.cut(CloseReason.DRAIN)
+        return max(len(late), self.__children.kill())
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
@@ -457,7 +474,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         # Exactly: what is more than a socket, such as a TLS one, is left as it is.
         if type(accepted) is not _socket.socket:
             return request, client_address
-        connection = Connection(accepted.family, accepted.type, 0, accepted.detach())
+        connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
@@ -639,15 +656,16 @@ def _linger(connection: Connection) -> None:
     if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
         return
     with contextlib.suppress(OSError):
-        connection.settimeout(0)
-        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS))
+        connection.settimeout(None)
+        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS, _socket.MSG_DONTWAIT))
         if not swallowed:
             return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
+        connection.drained = False  # it is not a request that is read now
         deadline = time.monotonic() + _LINGER_SECONDS
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
-            octets = len(_socket.socket.recv(connection, _LINGER_OCTETS))
+            octets = len(connection.recv(_LINGER_OCTETS))
             if not octets:
                 return
             swallowed += octets

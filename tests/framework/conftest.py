@@ -41,7 +41,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def log_on_stderr() -> Iterator[None]:
     """Log to descriptor 2, which other processes share: what they collect in memory is not seen here."""
-    with open(2, "w", closefd=False) as stderr:  # noqa: PTH123 -- a descriptor has no path
+    with open(2, "w", closefd=False) as stderr:
         handler = logging.StreamHandler(stderr)
         logging.getLogger("framework").addHandler(handler)
         yield

@@ -16,6 +16,7 @@ from typing import Any
 
 import framework
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
+from framework.greenlets import GreenletMixIn
 from framework.service import ServiceMixIn
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
@@ -94,6 +95,7 @@ MODELS = [
     Model("thread", (ThreadingMixIn,), where="thread"),
     Model("fork", (ForkingMixIn,), where="process"),
     Model("service_inline", (ServiceMixIn,), concurrent=False),
+    Model("greenlet", (GreenletMixIn,)),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
     Model("service_fork", (ServiceMixIn, ForkingMixIn), where="process"),
 ]

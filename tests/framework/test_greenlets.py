@@ -1,0 +1,432 @@
+"""What handlers can rely on when they run in greenlets, beyond what every model owes them."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from framework import StreamRequestHandler, TCPServer
+from framework.events import CloseReason, ConnectionClosed, HubHeld, Observer
+from framework.greenlets import (
+    Event,
+    GreenletMixIn,
+    GreenletTCPService,
+    Lock,
+    Queue,
+    at_turn_end,
+    connect,
+    run_in_thread,
+    sleep,
+)
+from tests.framework.spec import PATIENCE, serving
+
+LOOPBACK = ("127.0.0.1", 0)
+Answer = Callable[[StreamRequestHandler], bytes]
+
+
+class Service(GreenletTCPService):
+    """Answers each line by what ``answer`` makes of it."""
+
+    idle_timeout: float | None = None
+    drain_timeout = 0.05
+
+
+@contextlib.contextmanager
+def answering(answer: Answer, service: type[GreenletTCPService] = Service) -> Iterator[GreenletTCPService]:
+    """Serve by a function that is called for each line."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            for _ in self.rfile:
+                self.wfile.write(answer(self))
+
+    server = service(LOOPBACK, Handler)
+    with serving(server):
+        yield server
+
+
+@contextlib.contextmanager
+def client(server: TCPServer[Any, Any]) -> Iterator[socket.socket]:
+    """Connect to the server."""
+    with socket.create_connection(server.server_address, PATIENCE) as connection:
+        yield connection
+
+
+def ask(connection: socket.socket, line: bytes = b"?\n") -> bytes:
+    """Send a line, and return what comes back."""
+    connection.sendall(line)
+    return connection.recv(1000)
+
+
+def ask_many(server: TCPServer[Any, Any], count: int) -> list[bytes]:
+    """Ask from many connections at once, and return the answers in the order of the connections."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(server)) for _ in range(count)]
+        for each in clients:
+            each.sendall(b"?\n")
+        return [each.recv(1000) for each in clients]
+
+
+# -- waiting -------------------------------------------------------------------------------------------------------
+
+
+def test_sleepers_wake_in_the_order_of_their_times() -> None:
+    """Whoever sleeps for less wakes first, and sleeping holds up nobody."""
+    seconds = iter([0.09, 0.06, 0.03])
+    order: list[float] = []
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        mine = next(seconds)
+        sleep(mine)
+        order.append(mine)
+        return b"."
+
+    with answering(answer) as server:
+        ask_many(server, 3)
+    assert order == [0.03, 0.06, 0.09]
+
+
+def test_event_set_by_a_thread() -> None:
+    """An event that another thread sets wakes every greenlet that waits for it."""
+    event, waiting = Event(), threading.Semaphore(0)
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        waiting.release()
+        assert event.wait()
+        return b"set"
+
+    def set_it() -> None:
+        for _ in range(5):
+            waiting.acquire(timeout=PATIENCE)
+        event.set()
+
+    setter = threading.Thread(target=set_it, daemon=True)
+    setter.start()
+    with answering(answer) as server:
+        assert ask_many(server, 5) == [b"set"] * 5
+    setter.join(PATIENCE)
+
+
+def test_event_times_out() -> None:
+    """Waiting for an event that nobody sets ends with its timeout, and so tells."""
+    event = Event()
+
+    with answering(lambda _: str(event.wait(0.01)).encode()) as server, client(server) as connection:
+        assert ask(connection) == b"False"
+
+
+def test_lock_is_fair() -> None:
+    """A lock that is held across a wait goes to whoever waits longest."""
+    lock, held, order = Lock(), Event(), list[bytes]()
+
+    def answer(handler: StreamRequestHandler) -> bytes:
+        name = str(handler.client_address[1]).encode()
+        with lock:
+            order.append(name)
+            assert held.wait()
+        return name
+
+    with answering(answer) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(server)) for _ in range(5)]
+        for each in clients:
+            each.sendall(b"?\n")
+        held.set()
+        names = [each.recv(100) for each in clients]
+    assert sorted(order) == sorted(names)
+    assert len(set(order)) == 5
+
+
+def test_queue_hands_over() -> None:
+    """What one greenlet puts into a bounded queue another takes out, in order, each waiting for the other."""
+    queue: Queue[int] = Queue(2)
+    taken: list[int] = []
+    roles = iter(["put", "take"])
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        if next(roles) == "put":
+            for number in range(20):
+                queue.put(number)
+        else:
+            taken.extend(queue.get() for _ in range(20))
+        return b"."
+
+    with answering(answer) as server:
+        ask_many(server, 2)
+    assert taken == list(range(20))
+    assert len(queue) == 0
+
+
+def test_run_in_thread() -> None:
+    """What blocks runs in a thread meanwhile others are served, and its result or exception comes back."""
+    release = threading.Event()
+
+    def block() -> bytes:
+        assert release.wait(PATIENCE)
+        raise LookupError("not there")
+
+    def answer(handler: StreamRequestHandler) -> bytes:
+        try:
+            return run_in_thread(block)
+        except LookupError as error:
+            return str(error).encode()
+
+    class First(StreamRequestHandler):
+        def handle(self) -> None:
+            if self.rfile.readline() == b"block\n":
+                self.wfile.write(answer(self))
+            else:
+                release.set()
+                self.wfile.write(b"served")
+
+    server = Service(LOOPBACK, First)
+    with serving(server), client(server) as blocked, client(server) as other:
+        blocked.sendall(b"block\n")
+        assert ask(other, b"go\n") == b"served"
+        assert blocked.recv(100) == b"not there"
+
+
+def test_turn_end_comes_after_all_of_the_turn() -> None:
+    """Many handlers of one turn that wait for its end are served by one action."""
+    waiting: list[Event] = []
+    batches: list[int] = []
+
+    def commit() -> None:
+        batches.append(len(waiting))
+        while waiting:
+            waiting.pop().set()
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        done = Event()
+        if not waiting:
+            at_turn_end(commit)
+        waiting.append(done)
+        assert done.wait(PATIENCE)
+        return b"committed"
+
+    with answering(answer) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(server)) for _ in range(10)]
+        # All of them speak while the hub is held, and so in one turn.
+        assert server.wait_for_connections(lambda count: count == 10, PATIENCE)
+        held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            assert release.wait(PATIENCE)
+
+        server.call_soon(hold)
+        assert held.wait(PATIENCE)
+        for each in clients:
+            each.sendall(b"?\n")
+        release.set()
+        assert [each.recv(100) for each in clients] == [b"committed"] * 10
+    assert batches == [10]
+
+
+# -- connections ---------------------------------------------------------------------------------------------------
+
+
+def test_timeout_of_a_connection() -> None:
+    """A handler that sets a timeout on its connection meets ``TimeoutError``, and can still answer."""
+
+    class Impatient(StreamRequestHandler):
+        timeout = 0.01
+
+        def handle(self) -> None:
+            try:
+                self.rfile.readline()
+            except TimeoutError:
+                self.wfile.write(b"too slow")
+
+    server = Service(LOOPBACK, Impatient)
+    with serving(server), client(server) as connection:
+        assert connection.recv(100) == b"too slow"
+
+
+def test_a_slow_reader_holds_up_nobody() -> None:
+    """A greenlet that sends more than its peer takes waits for it alone, and all arrives in the end."""
+
+    class Sends(StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(bytes(8_000_000) if self.rfile.readline() == b"much\n" else b"served")
+
+    server = Service(LOOPBACK, Sends)
+    with serving(server), client(server) as slow, client(server) as other:
+        slow.sendall(b"much\n")
+        assert ask(other) == b"served"
+        received = 0
+        while received < 8_000_000:
+            received += len(slow.recv(1 << 20))
+
+
+def test_handlers_can_be_clients() -> None:
+    """A handler talks to another server by a connection that parks like its own."""
+    with answering(lambda _: b"from afar") as far:
+
+        def answer(_: StreamRequestHandler) -> bytes:
+            with connect(far.server_address, timeout=PATIENCE) as connection:
+                connection.sendall(b"?\n")
+                return connection.recv(100)
+
+        with answering(answer) as near:
+            assert ask_many(near, 10) == [b"from afar"] * 10
+
+
+def test_connecting_to_nobody() -> None:
+    """A refused connection is an ``OSError`` in the handler."""
+    with socket.socket() as unused:
+        unused.bind(LOOPBACK)
+
+        def answer(_: StreamRequestHandler) -> bytes:
+            try:
+                connect(unused.getsockname(), timeout=PATIENCE)
+            except OSError as error:
+                return type(error).__name__.encode()
+            return b"connected"
+
+        with answering(answer) as server, client(server) as connection:
+            assert ask(connection) == b"ConnectionRefusedError"
+
+
+def test_a_thousand_connections() -> None:
+    """A thousand connections are served in one thread, with state that needs no lock."""
+    count = 0
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        nonlocal count
+        before = count
+        count = before + 1
+        return b"."
+
+    threads = threading.active_count()
+    with answering(answer) as server:
+        assert ask_many(server, 1000) == [b"."] * 1000
+        assert threading.active_count() <= threads + 2  # the loop's, and the watchdog's
+    assert count == 1000
+
+
+# -- the watchdog ----------------------------------------------------------------------------------------------------
+
+
+def test_watchdog_names_who_holds_the_hub() -> None:
+    """A handler that blocks is named to observers, once, while it does."""
+    told = threading.Event()
+    held: list[HubHeld] = []
+
+    class Watching(Observer):
+        def hub_held(self, event: HubHeld) -> None:
+            held.append(event)
+            told.set()
+
+    def stubborn(_: StreamRequestHandler) -> bytes:
+        told.wait(PATIENCE)  # blocks the thread, and so everybody
+        return b"done"
+
+    class Watched(Service):
+        hub_limit = 0.01
+
+    with answering(stubborn, Watched) as server, client(server) as connection:
+        server.observe(Watching())
+        assert ask(connection) == b"done"
+    assert "Handler.handle" in held[0].where
+    assert held[0].seconds >= 0.01
+
+
+# -- ends ----------------------------------------------------------------------------------------------------------
+
+
+class Ends(Observer):
+    """Notes why connections ended."""
+
+    def __init__(self) -> None:
+        self.reasons: list[CloseReason] = []
+
+    def connection_closed(self, event: ConnectionClosed) -> None:
+        """Note the reason."""
+        self.reasons.append(event.reason)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [lambda: sleep(1000), lambda: Event().wait(), lambda: Queue[int]().get()],
+    ids=["sleep", "event", "queue"],
+)
+def test_shutdown_ends_what_waits(wait: Callable[[], object]) -> None:
+    """Shutting down ends a greenlet that waits for what will not come, and closes its connection once."""
+    waiting = threading.Event()
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        waiting.set()
+        wait()
+        return b"never"
+
+    ends = Ends()
+    with answering(answer) as server:
+        server.observe(ends)
+        connection = socket.create_connection(server.server_address, PATIENCE)
+        connection.sendall(b"?\n")
+        assert waiting.wait(PATIENCE)
+    with connection:
+        assert connection.recv(100) == b""
+    assert ends.reasons == [CloseReason.DRAIN]
+
+
+def test_system_exit_ends_its_request_only() -> None:
+    """``sys.exit()`` in a handler ends that request, as in a thread."""
+    calls = iter([SystemExit(1), None])
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        error = next(calls)
+        if error is not None:
+            raise error
+        return b"served"
+
+    with answering(answer) as server:
+        with client(server) as connection:
+            assert ask(connection) == b""
+        with client(server) as connection:
+            assert ask(connection) == b"served"
+
+
+def test_idle_connections_end_in_time() -> None:
+    """A client that says nothing for ``idle_timeout`` seconds meets the end of the conversation."""
+
+    class Strict(Service):
+        idle_timeout = 0.02
+
+    ends = Ends()
+    with answering(lambda _: b".", Strict) as server, client(server) as connection:
+        server.observe(ends)
+        assert connection.recv(100) == b""
+    assert ends.reasons == [CloseReason.TIMEOUT]
+
+
+def test_two_servers_in_two_threads() -> None:
+    """Each server has a hub of its own, in the thread that serves it."""
+    with (
+        answering(lambda _: b"one") as one,
+        answering(lambda _: b"two") as two,
+        client(one) as first,
+        client(two) as second,
+    ):
+        assert (ask(first), ask(second)) == (b"one", b"two")
+
+
+def test_no_server_no_hub() -> None:
+    """What only a handler can do says so elsewhere."""
+    with pytest.raises(RuntimeError, match="call it from a handler"):
+        sleep(0)
+
+
+def test_mixin_goes_with_any_server() -> None:
+    """The mix-in makes a greenlet server of a class of one's own."""
+
+    class Own(GreenletMixIn, TCPServer):
+        allow_reuse_address = True
+
+    with Own(LOOPBACK, StreamRequestHandler) as server:
+        assert server.server_address[1] > 0
