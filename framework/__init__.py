@@ -11,6 +11,9 @@ all a program needs.
 ``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``DatagramRequestHandler``
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
+``children``        ``Children``: what a forking service knows of its requests' processes
+``workers``         ``Supervisor``: keeps worker processes running
+``prefork``         ``PreforkMixIn``: a service in several processes
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
@@ -35,6 +38,7 @@ from framework._types import UnixAddress as UnixAddress
 from framework.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
+from framework.prefork import PreforkMixIn
 from framework.processes import (
     ForkingMixIn,
     ForkingTCPServer,
@@ -70,6 +74,7 @@ __all__ = [
     "ForkingUnixStreamServer",
     "HandlerFactory",
     "Outbox",
+    "PreforkMixIn",
     "StreamRequestHandler",
     "TCPServer",
     "ThreadingMixIn",

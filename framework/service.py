@@ -190,6 +190,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
+        owner = next(each for each in type(self).__mro__ if "allow_reuse_address" in vars(each))
+        if self.__datagrams and owner is ServiceMixIn:
+            # Datagram sockets know no TIME_WAIT; there it would let a second server take the port (socket(7)).
+            self.allow_reuse_address = False
         self.__buffer = bytearray()
 
     # -- observation -------------------------------------------------------------------------------------------

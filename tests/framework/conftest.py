@@ -19,7 +19,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         transports: list[Transport] = getattr(metafunc.module, "SPEC_TRANSPORTS", TRANSPORTS)
         metafunc.parametrize("transport", transports, ids=lambda transport: transport.name)
     if "model" in metafunc.fixturenames:
-        metafunc.parametrize("model", MODELS, ids=lambda model: model.name)
+        one = metafunc.function.__name__.startswith("test_handle_request")
+        models = [model for model in MODELS if model.takes_one or not one]
+        metafunc.parametrize("model", models, ids=lambda model: model.name)
 
 
 @pytest.fixture(autouse=True)

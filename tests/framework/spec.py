@@ -17,6 +17,7 @@ from typing import Any
 import framework
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
 from framework.greenlets import GreenletMixIn
+from framework.prefork import PreforkMixIn
 from framework.service import ServiceMixIn
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
@@ -71,6 +72,8 @@ class Model:
     mixins: tuple[type, ...]
     concurrent: bool = True
     where: str = "loop"
+    takes_one: bool = True
+    """Whether ``handle_request()`` is to be had."""
 
     def on(self, transport: Transport) -> Callable[..., TCPServer[Any, Any]]:
         """Return the server class of this model on that transport; it takes handlers of either kind."""
@@ -98,6 +101,8 @@ MODELS = [
     Model("greenlet", (GreenletMixIn,)),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
     Model("service_fork", (ServiceMixIn, ForkingMixIn), where="process"),
+    Model("prefork", (PreforkMixIn,), concurrent=False, where="process", takes_one=False),
+    Model("prefork_thread", (PreforkMixIn, ThreadingMixIn), where="process, thread", takes_one=False),
 ]
 
 STREAMS = [transport for transport in TRANSPORTS if not transport.datagrams]
