@@ -15,8 +15,8 @@ with a worker.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+import logging
 import os
 import random
 import signal
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from framework._loop import Loop
 
 __all__ = ["PreforkMixIn"]
+
+_log = logging.getLogger("framework")
 
 # After a drain, how long the loop of a worker gets to return from what its thread is in, in seconds.
 _GRACE = 1.0
@@ -258,25 +260,32 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         return loop
 
     def __attend(self, worker: Worker) -> None:
+        try:
+            self.__obey(worker)
+        except ServerStateError:
+            pass  # the loop has ended by itself
+        except Exception:
+            _log.exception("a worker failed")
+            os._exit(1)  # it would stay for ever, as nobody could tell it to leave
+
+    def __obey(self, worker: Worker) -> None:
         """Do as the parent orders, until the order to leave; or until there is no parent."""
-        with contextlib.suppress(ServerStateError):  # the loop has ended by itself
-            while isinstance(order := worker.next_order(), Pause):
-                if order.paused:
-                    self.suspend()
-                else:
-                    self.resume()
-            leave = order or Leave(self.settle_timeout, self.drain_timeout)
-            end = time.monotonic() + leave.settle + leave.seconds
-            if leave.settle:
+        while isinstance(order := worker.next_order(), Pause):
+            if order.paused:
                 self.suspend()
-                self.wait_for_connections(lambda count: count == 0, leave.settle)
-            worker.tell_drained(self.drain(leave.seconds))
-            # A handler on the loop or of a datagram may use that time, but keeps no process alive, not even an
-            # orphan.
-            last = threading.Timer(max(end - time.monotonic(), _GRACE), os._exit, (1,))
-            last.daemon = True
-            last.start()
-            super().shutdown()
+            else:
+                self.resume()
+        leave = order or Leave(self.settle_timeout, self.drain_timeout)
+        end = time.monotonic() + leave.settle + leave.seconds
+        if leave.settle:
+            self.suspend()
+            self.wait_for_connections(lambda count: count == 0, leave.settle)
+        worker.tell_drained(self.drain(leave.seconds))
+        # A handler on the loop or of a datagram may use that time, but keeps no process alive, not even an orphan.
+        last = threading.Timer(max(end - time.monotonic(), _GRACE), os._exit, (1,))
+        last.daemon = True
+        last.start()
+        super().shutdown()
 
     def service_actions(self) -> None:
         """Show that the loop turns."""

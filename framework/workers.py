@@ -173,7 +173,10 @@ class Worker:
 
     def next_order(self) -> Leave | Pause | None:
         """Wait for an order; ``None`` when there is no parent any more."""
-        message = self.channel.recv(_LEAVE.size)
+        try:
+            message = self.channel.recv(_LEAVE.size)
+        except ConnectionResetError:
+            return None  # it ended before it had read all nudges (unix(7))
         if not message:
             return None
         if message in {_PAUSE, _GO_ON}:

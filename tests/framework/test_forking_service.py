@@ -41,7 +41,7 @@ class Recorder(Observer):
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._reader, self._writer = os.pipe()
+        self._reader, self._writer = socket.socketpair()
 
     def connection_opened(self, event: ConnectionOpened) -> None:
         """Keep it."""
@@ -77,13 +77,18 @@ class Recorder(Observer):
 
     def everywhere(self) -> str:
         """Return the letters that all processes wrote, sorted, and close the pipe."""
-        os.close(self._writer)
-        with open(self._reader, "rb") as letters:  # noqa: PTH123 -- a descriptor has no path
+        self._writer.close()
+        with self._reader, self._reader.makefile("rb") as letters:
             return "".join(sorted(letters.read().decode()))
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        self._writer.close()
+        self._reader.close()
 
     def _keep(self, event: object, letter: bytes) -> None:
         self.events.put(event)
-        os.write(self._writer, letter)
+        self._writer.sendall(letter)
 
 
 class Handler(StreamRequestHandler["Service"]):
@@ -118,9 +123,11 @@ class Service(ServiceMixIn, ForkingMixIn, UnixStreamServer):
 
 
 @pytest.fixture
-def recorder() -> Recorder:
+def recorder() -> Iterator[Recorder]:
     """Return a recorder that is attached to the service."""
-    return Recorder()
+    recorder = Recorder()
+    yield recorder
+    recorder.close()
 
 
 @pytest.fixture
@@ -305,9 +312,11 @@ def test_children_do_not_outlive_the_parent(folder: Path) -> None:
     if parent == 0:
         service.serve_forever()
     with connect(service) as client:
-        assert ask(client, b"hello\n") == b"hello\n"
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
+        try:
+            assert ask(client, b"hello\n") == b"hello\n"
+        finally:
+            os.kill(parent, signal.SIGKILL)
+            os.waitpid(parent, 0)
         assert client.recv(1) == b""
     service.server_close()
 

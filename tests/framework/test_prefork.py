@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -32,6 +32,7 @@ from framework import (
 from framework.events import Observer, WorkerExited, WorkerExitReason, WorkerStarted
 from framework.lifecycle import DrainResult, ServerStateError
 from framework.service import ServiceMixIn
+from framework.workers import Worker
 from tests.framework.spec import PATIENCE, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -393,7 +394,7 @@ class Load:
         self._guard = threading.Condition()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -486,7 +487,7 @@ def test_max_requests_of_a_single_worker(folder: Path, workers: Workers) -> None
     server = Frail(str(folder / "sock"), Handler)
     server.observe(workers)
     with serving(server):
-        pids = set()
+        pids: set[int] = set()
         while len(pids) < 4:
             with connect(server.server_address) as client:
                 pids.add(int(ask(client)))
@@ -553,13 +554,25 @@ def test_workers_do_not_outlive_the_parent(folder: Path) -> None:
         server.serve_forever()
     os.close(writer)
     with connect(server.server_address) as client:
-        assert ask(client)
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
+        try:
+            assert ask(client)
+        finally:
+            os.kill(parent, signal.SIGKILL)
+            os.waitpid(parent, 0)
         assert client.recv(1) == b""
     assert os.read(reader, 1) == b""  # every process that held the other end has ended
     os.close(reader)
     server.server_close()
+
+
+def test_a_parent_that_ends_with_something_unread() -> None:
+    """A parent that is killed before it has read its worker's words is missed like any other."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        worker = Worker(0, theirs)
+        worker.ask_to_be_replaced()
+        ours.close()
+        assert worker.next_order() is None
 
 
 def test_the_parents_signal_handlers_stay_the_parents(folder: Path) -> None:
