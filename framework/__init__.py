@@ -12,7 +12,8 @@ all a program needs.
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
 ``children``        ``Children``: what a forking service knows of its requests' processes
-``workers``         ``Supervisor``: keeps worker processes running
+``workers``         ``Worker``: one process of a prefork server, from both sides
+``supervisor``      ``Supervisor``: keeps workers running
 ``prefork``         ``PreforkMixIn``: a service in several processes
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``_loop``           how a server waits, and is woken

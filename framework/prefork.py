@@ -3,7 +3,7 @@
 ``class Echo(PreforkMixIn, ThreadingMixIn, TCPServer)`` serves in ``workers`` processes; what goes between the
 mix-in and the server class runs inside each, as it would in one: nothing, threads, a pool, children, greenlets.
 It is a ``ServiceMixIn`` itself and comes first, since in the parent it takes the place of all the others: the
-parent's loop looks after processes (``workers.Supervisor``) and never touches a request.
+parent's loop looks after processes (``Supervisor``) and never touches a request.
 
 What the workers listen on belongs to the parent, which holds it open: no client is refused and no datagram lost
 with a worker.
@@ -31,8 +31,9 @@ from framework.inet import TCPServer
 from framework.lifecycle import DrainResult, ServerState, ServerStateError
 from framework.server import selector_class, waker
 from framework.service import ServiceMixIn
+from framework.supervisor import Supervisor
 from framework.threads import ThreadingMixIn
-from framework.workers import Leave, Pause, Supervisor, Worker
+from framework.workers import Leave, Pause, Worker
 
 if TYPE_CHECKING:
     from framework._loop import Loop
