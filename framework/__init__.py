@@ -16,6 +16,7 @@ all a program needs.
 ``supervisor``      ``Supervisor``: keeps workers running
 ``prefork``         ``PreforkMixIn``: a service in several processes
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
+``testing``         the testing kit, to be imported by itself; ``pytest_plugin`` makes fixtures of it
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
 ==================  =====================================================================================

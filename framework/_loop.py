@@ -44,6 +44,10 @@ class Waker:
         """Return the descriptor that turns readable on ``wake()``."""
         return self._reader.fileno()
 
+    def writer(self) -> int:
+        """Return the descriptor that ``signal.set_wakeup_fd()`` may write to instead of calling ``wake()``."""
+        return self._writer.fileno()
+
     def wake(self) -> None:
         """Make the descriptor readable; does nothing when it is so already or when closed."""
         # BlockingIOError: the pipe is full of earlier calls, which wake just as well. OSError: closed.
@@ -75,6 +79,7 @@ class Loop:
         self._selector = selector
         self._select = selector.select
         self._waker = waker
+        self._due: float | None = None
         if waker is not None:
             selector.register(waker, selectors.EVENT_READ)
 
@@ -91,6 +96,12 @@ class Loop:
 
         False when the time is up, when ``wake()`` was called, and when a signal handler ran.
         """
+        if self._due is not None:
+            left = self._due - time.monotonic()
+            if left <= 0:
+                self._due = None
+            else:
+                timeout = left if timeout is None else min(timeout, left)
         ready = self._select(timeout)
         if not ready:
             return False
@@ -100,6 +111,10 @@ class Loop:
                 waker.drain()
                 return len(ready) > 1
         return True
+
+    def alarm(self, seconds: float) -> None:
+        """End the ``wait()`` that is under way in ``seconds``."""
+        self._due = time.monotonic() + seconds
 
     def rest(self, seconds: float) -> None:
         """Let ``seconds`` pass, or less if ``wake()`` is called, whatever the watched files do."""

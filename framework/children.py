@@ -19,14 +19,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from framework.events import CloseReason, ConnectionClosed
+from framework.events import CloseReason, ConnectionClosed, Observer
 
 __all__ = ["Child", "Children"]
 
 _REASONS = tuple(CloseReason)
 
 
-class Child:
+class Child(Observer):
     """One child, seen from the parent; and the child's own way to leave word."""
 
     def __init__(self, request: Any, address: Any) -> None:
@@ -47,7 +47,7 @@ class Child:
         with contextlib.suppress(AttributeError, OSError):
             self._pidfd = os.pidfd_open(pid)
 
-    def tell(self, event: ConnectionClosed) -> None:
+    def connection_closed(self, event: ConnectionClosed) -> None:
         """Leave word why the connection was closed; in the child."""
         self._word[0] = 1 + _REASONS.index(event.reason)
 
@@ -124,9 +124,8 @@ class Children:
             os.close(alarm[0])
             os.close(alarm[1])
 
-    def kill(self) -> int:
-        """End all that run, and return how many these were."""
+    def kill(self) -> None:
+        """End all that run."""
         with self._guard:
             for child in self._running.values():
                 child.kill()
-            return len(self._running)

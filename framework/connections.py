@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import io
+import math
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from framework.events import CloseReason
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Connection", "Connections", "LineTooLongError", "Phase", "Reader"]
+__all__ = ["Connection", "Connections", "HandshakeError", "LineTooLongError", "Phase", "Reader"]
 
 # Octets asked of one recv(): more than most peers have under way, less than a page table notices.
 _CHUNK = 32768
@@ -34,10 +37,9 @@ _HELD = 65536
 # Octets of one send within a sendall(): each of these must get through within the write deadline.
 _PIECE = 262144
 
-_recv = socket.socket.recv
-_recv_into = socket.socket.recv_into
-_send = socket.socket.send
-_sendall = socket.socket.sendall
+
+# Between whoever sends what was held and the loop that sends it meanwhile, so that it stays in order.
+_releasing = threading.Lock()
 
 
 class Phase(enum.Enum):
@@ -62,6 +64,10 @@ class LineTooLongError(ValueError):
     """A peer sent a line longer than the service's ``line_limit``."""
 
 
+class HandshakeError(ConnectionError):
+    """What has to come before the first request did not come about: a TLS handshake, or a proxy's header."""
+
+
 class Connection(socket.socket):
     """A connected stream socket, as a service hands it to a handler."""
 
@@ -69,26 +75,31 @@ class Connection(socket.socket):
         "_held",
         "_held_size",
         "_reader",
+        "_tls",
         "address",
+        "closing",
         "descriptor",
         "drained",
         "group",
+        "handshake_end",
         "hub",
         "line_limit",
         "number",
         "opened",
         "patience",
         "phase",
+        "proxy",
         "reason",
         "seen",
         "since",
         "turns",
     )
 
-    def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
-        super().__init__(family, kind, protocol, descriptor)
+    # The parameters of the original, by which dup() makes another.
+    def __init__(self, family: int, type: int, proto: int, fileno: int) -> None:  # noqa: A002
+        super().__init__(family, type, proto, fileno)
         self.address: Any = None  # whatever the family says it is
-        self.descriptor = descriptor
+        self.descriptor = fileno
         self.hub: Any = None  # of a greenlet's connection: the one it waits on
         self.group: bytes | None = None
         self.number = 0
@@ -101,12 +112,36 @@ class Connection(socket.socket):
         self.reason: CloseReason | None = None
         self.drained = False
         """Whether to read no further request."""
+        self.closing = False
+        """Whether somebody is about to close it already."""
         self.line_limit = 0
         self.patience: float | None = None
         """Seconds that ``settimeout()`` set, where the descriptor itself does not block."""
+        self.proxy: Any = None
+        """What a proxy said about the client, where a ``ProxyMixIn`` asks for that."""
+        self.handshake_end: float | None = None
+        """When all that comes before the handler must be over, on the monotonic clock."""
+        self._tls: Any = None  # of a connection over TLS: its session
         self._held: list[bytes] = []
         self._held_size = 0
         self._reader: Reader | None = None
+
+    # -- how octets come and go ----------------------------------------------------------------------------------
+    #
+    # Everything below reads and writes by these four. A subclass that has another way, such as one through TLS,
+    # overrides them and uses super()'s for its own octets: so one such way can stand on another.
+
+    raw_recv = socket.socket.recv
+    raw_recv_into = socket.socket.recv_into
+    raw_send = socket.socket.send
+    raw_sendall = socket.socket.sendall
+
+    def swallow(self, size: int, flags: int = 0) -> int:
+        """Receive what nobody will read; return how many octets have come."""
+        return len(self.raw_recv(size, flags))
+
+    # Makes the lock that keeps two writers apart while one of them waits for the peer.
+    new_lock: Callable[[], Any] = staticmethod(threading.Lock)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -114,13 +149,15 @@ class Connection(socket.socket):
         """Receive, as ``socket.recv()``; an end of the input when the server drains."""
         if self._held:
             self.release()
-        self.turns += 1
-        self.phase = _IDLE
+        # Idle already: the last call ran into the handler's own timeout, and this is still the same wait.
+        if self.phase is not _IDLE:
+            self.turns += 1
+            self.phase = _IDLE
         # After the phase: a drain sets this first and looks at the phase second, so one of the two sees the other.
         if self.drained:
             self.reason = self.reason or CloseReason.DRAIN
             return b""
-        data = _recv(self, bufsize, flags)
+        data = self.raw_recv(bufsize, flags)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -130,12 +167,13 @@ class Connection(socket.socket):
         """Receive, as ``socket.recv_into()``; an end of the input when the server drains."""
         if self._held:
             self.release()
-        self.turns += 1
-        self.phase = _IDLE
+        if self.phase is not _IDLE:
+            self.turns += 1
+            self.phase = _IDLE
         if self.drained:
             self.reason = self.reason or CloseReason.DRAIN
             return 0
-        size = _recv_into(self, buffer, nbytes, flags)
+        size = self.raw_recv_into(buffer, nbytes, flags)
         self.phase = _BUSY
         if not size and self.reason is None:
             self.reason = CloseReason.PEER
@@ -147,7 +185,7 @@ class Connection(socket.socket):
             self.release()
         # No turn is counted: the deadline is that of the whole read, whatever the peer dribbles.
         self.phase = _READING
-        data = _recv(self, _CHUNK)
+        data = self.raw_recv(_CHUNK)
         self.phase = _BUSY
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
@@ -166,24 +204,49 @@ class Connection(socket.socket):
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send, as ``socket.send()``."""
-        if self._held and not flags & socket.MSG_DONTWAIT:
-            self.release()
-        return _send(self, data, flags)
-
-    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
-        """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
-        reader = self._reader
-        if reader is not None and reader.pending:
-            piece = bytes(data)
-            self._held.append(piece)
-            self._held_size += len(piece)
-            if self._held_size < _HELD:
-                return
-            self.release()
-            return
+        if flags & socket.MSG_DONTWAIT:
+            if self._held and not self.push():
+                raise BlockingIOError(errno.EAGAIN, "what was said before has not been sent yet")
+            return self.raw_send(data, flags)
         if self._held:
             self.release()
+        before = self.phase
+        self.turns += 1
+        self.phase = _WRITING
+        try:
+            return self.raw_send(data, flags)
+        finally:
+            if self.phase is _WRITING:
+                self.phase = before
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies.
+
+        Only what the handler's own thread sends is held: it is that one which will read on.
+        """
+        reader = self._reader
+        if reader is not None and (reader.pending or self._held) and reader.owner == threading.get_ident():
+            if not flags:
+                piece = bytes(data)
+                self._held.append(piece)
+                self._held_size += len(piece)
+                if not reader.pending or self._held_size >= _HELD:
+                    self.release()
+                return
+            self.release()
         self._write(data, flags)
+
+    def sendmsg(self, *args: Any) -> int:
+        """Send, as ``socket.sendmsg()``."""
+        if self._held:
+            self.release()
+        return super().sendmsg(*args)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file, as ``socket.sendfile()``."""
+        if self._held:
+            self.release()
+        return super().sendfile(file, offset, count)
 
     @property
     def holds(self) -> bool:
@@ -192,25 +255,86 @@ class Connection(socket.socket):
 
     def release(self) -> None:
         """Send what was held."""
-        data = b"".join(self._held)
-        self._held.clear()
-        self._held_size = 0
+        with _releasing:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
         self._write(data, 0)
 
+    def push(self) -> bool:
+        """Send as much of what was held as the peer takes at once, from any thread; tell whether that was all.
+
+        The loop calls it now and then, for handlers that go on to something long with input still unread.
+        """
+        with _releasing, contextlib.suppress(BlockingIOError):
+            while self._held:
+                count = len(self._held)  # the handler may go on appending
+                data = b"".join(self._held[:count])
+                sent = self.raw_send(data, socket.MSG_DONTWAIT)
+                self._held[:count] = [data[sent:]] if sent < len(data) else []
+                self._held_size = max(0, self._held_size - sent)
+        return not self._held
+
     def _write(self, data: ReadableBuffer, flags: int) -> None:
+        before = self.phase
         self.turns += 1
         self.phase = _WRITING
-        with memoryview(data) as view:
-            if view.nbytes <= _PIECE:
-                _sendall(self, data, flags)
-            else:
-                with view.cast("B") as octets:
-                    for start in range(0, len(octets), _PIECE):
-                        _sendall(self, octets[start : start + _PIECE], flags)
-                        self.turns += 1
-        self.phase = _BUSY
+        try:
+            with memoryview(data) as view:
+                if view.nbytes <= _PIECE:
+                    self.raw_sendall(data, flags)
+                else:
+                    with view.cast("B") as octets:
+                        for start in range(0, len(octets), _PIECE):
+                            self.raw_sendall(octets[start : start + _PIECE], flags)
+                            self.turns += 1
+        finally:
+            # Whoever writes from another thread found the handler's waiting for input, and leaves it so.
+            if self.phase is _WRITING:
+                self.phase = before
 
-    # -- ending, from another thread -----------------------------------------------------------------------------
+    # -- before the handler ------------------------------------------------------------------------------------
+
+    def handshake_within(self, seconds: float | None) -> float:
+        """Return when the handshake must be over: ``seconds`` from the first time that is asked."""
+        if self.handshake_end is None:
+            self.handshake_end = math.inf if seconds is None else time.monotonic() + seconds
+        return self.handshake_end
+
+    def wait_until(self, end: float) -> None:
+        """Let the next read or write wait until ``end`` on the monotonic clock.
+
+        Raises:
+            TimeoutError: that is past.
+        """
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(None if left == math.inf else left)
+
+    # -- ending --------------------------------------------------------------------------------------------------
+
+    def shutdown(self, how: int, /) -> None:
+        """Shut down, as ``socket.shutdown()``, once what was held has been sent."""
+        if self._held and how != socket.SHUT_RD:
+            self.release()
+        super().shutdown(how)
+
+    def detach(self) -> int:
+        """Give the descriptor away, as ``socket.detach()``, once what was held has been sent."""
+        if self._held:
+            self.release()
+        return super().detach()
+
+    def close(self) -> None:
+        """Close, as ``socket.close()``, once what was held has been sent."""
+        if self._held:
+            with contextlib.suppress(OSError):  # nobody is left to take it
+                self.release()
+        self._reader = None
+        super().close()
+
+    # -- from another thread -------------------------------------------------------------------------------------
 
     def end_input(self, reason: CloseReason) -> None:
         """Let the handler meet the end of its input; what is sent still leaves."""
@@ -239,8 +363,11 @@ class Reader(io.BufferedIOBase):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._data = b""  # and so whenever nothing is pending
-        self._position = 0
+        self._data: bytes = b""  # and so whenever nothing is pending
+        self._position: int = 0
+        self._in_part = False
+        self.owner = threading.get_ident()
+        """The thread that reads."""
         self.pending = False
         """Whether input was received that has not been read."""
 
@@ -258,6 +385,8 @@ class Reader(io.BufferedIOBase):
             return self._readline_within(limit)
         if not self.pending:
             self._keep(self._connection.recv(_CHUNK))
+            if not self.pending:
+                return b""
         data, start = self._data, self._position
         end = data.find(b"\n", start) + 1
         if end and end - start <= self._connection.line_limit:
@@ -283,29 +412,35 @@ class Reader(io.BufferedIOBase):
                     self._data, self._position, self.pending = data, end, True
                     yield data[start:end]
                 continue
-            self._data, self._position, self.pending = data, start, start < len(data)
-            line = self._readline_in_parts()
-            if not line:
+            if not data:
                 return
-            yield line
+            self._data, self._position, self.pending = data, start, True
+            yield self._readline_in_parts()
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read exactly ``size`` octets, or all there will be; less at the end of the input."""
-        wanted = float("inf") if size is None or size < 0 else size
-        parts = [self._data[self._position :]]
-        self._connection.turns += 1
-        have = len(parts[0])
-        while have < wanted:
-            chunk = self._receive(begun=have > 0)
-            if not chunk:
-                break
-            parts.append(chunk)
-            have += len(chunk)
-        self._keep(b"".join(parts))
-        return self._take(len(self._data) if have < wanted or size is None or size < 0 else size)
+        if size is None or size == -1:
+            wanted = sys.maxsize
+        elif size < 0:
+            raise ValueError("read length must be non-negative or -1")
+        else:
+            wanted = size
+        have = len(self._data) - self._position
+        if have < wanted:
+            parts = [self._data[self._position :]]
+            try:
+                while have < wanted and (chunk := self._receive(begun=have > 0)):
+                    parts.append(chunk)
+                    have += len(chunk)
+            finally:
+                self._keep(b"".join(parts))
+            self._in_part = False
+        return self._take(self._position + min(have, wanted))
 
     def read1(self, size: int = -1, /) -> bytes:
         """Read what is there, up to ``size`` octets, after waiting once if nothing is."""
+        if not size:
+            return b""
         if not self.pending:
             self._keep(self._receive(begun=False))
         end = len(self._data) if size < 0 else min(self._position + size, len(self._data))
@@ -317,42 +452,45 @@ class Reader(io.BufferedIOBase):
             self._keep(self._receive(begun=False))
         return self._data[self._position :]
 
+    def close(self) -> None:
+        """Read no more; the connection stays open."""
+        self._keep(b"")
+        self._connection = _CLOSED
+        super().close()
+
     def _readline_in_parts(self) -> bytes:
         limit = self._connection.line_limit
-        data = self._data[self._position :]
-        self._connection.turns += 1
-        searched = 0
-        while True:
-            end = data.find(b"\n", searched) + 1
-            if (end or len(data)) > limit:
-                self._keep(data)
-                raise LineTooLongError(f"a line of more than {limit} octets")
-            if end or not data:
-                break
-            searched = len(data)
-            chunk = self._receive(begun=True)
-            if not chunk:
-                end = len(data)
-                break
-            data += chunk
-        self._keep(data)
-        return self._take(end)
+        # One octet more tells a line that is too long from one that ends with the input.
+        line = self._readline_within(limit + 1)
+        if len(line) > limit:
+            self._keep(line + self._data[self._position :])
+            raise LineTooLongError(f"a line of more than {limit} octets")
+        return line
 
     def _readline_within(self, limit: int) -> bytes:
         data = self._data[self._position :]
-        self._connection.turns += 1
-        while b"\n" not in data and len(data) < limit:
-            chunk = self._receive(begun=bool(data))
-            if not chunk:
-                break
-            data += chunk
-        self._keep(data)
-        end = data.find(b"\n", 0, limit) + 1
+        searched = 0
+        try:
+            while not (end := data.find(b"\n", searched, limit) + 1) and len(data) < limit:
+                searched = len(data)
+                chunk = self._receive(begun=searched > 0)
+                if not chunk:
+                    break
+                data += chunk
+        finally:
+            self._keep(data)
+        self._in_part = False
         return self._take(end or min(limit, len(data)))
 
     def _receive(self, *, begun: bool) -> bytes:
         self.pending = False
-        return self._connection.recv_rest() if begun else self._connection.recv(_CHUNK)
+        if not begun:
+            return self._connection.recv(_CHUNK)
+        if not self._in_part:
+            # The deadline of the whole read begins here, and goes on if a read that timed out is tried again.
+            self._in_part = True
+            self._connection.turns += 1
+        return self._connection.recv_rest()
 
     def _keep(self, data: bytes) -> None:
         self._data = data
@@ -368,6 +506,16 @@ class Reader(io.BufferedIOBase):
         return taken
 
 
+class _Closed:
+    """What a closed ``Reader`` reads from."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError("I/O operation on a closed file")
+
+
+_CLOSED = cast("Connection", _Closed())
+
+
 class Connections:
     """The registry of the open connections."""
 
@@ -375,6 +523,7 @@ class Connections:
         self._changed = threading.Condition(threading.Lock())
         self._open: dict[Connection, None] = {}
         self._groups: dict[bytes, int] = {}
+        self._leaving = 0
         self._waiters = 0
         self._number = 0
 
@@ -400,20 +549,32 @@ class Connections:
             if self._waiters:
                 self._changed.notify_all()
 
-    def remove(self, connection: Connection) -> bool:
-        """Take out a connection; tell whether it was there: whoever is told so closes it."""
+    def claim(self, connection: Connection) -> bool:
+        """Tell whether the caller is the first to close a connection that is open: whoever is told so closes it."""
         with self._changed:
-            if connection not in self._open:
+            if connection.closing or connection not in self._open:
                 return False
+            connection.closing = True
+            return True
+
+    def remove(self, connection: Connection) -> int:
+        """Take out a connection, and return how many are left; whoever waits is told by ``settle()``."""
+        with self._changed:
             del self._open[connection]
+            self._leaving += 1
             group = connection.group
             if group is not None:
                 self._groups[group] -= 1
                 if not self._groups[group]:
                     del self._groups[group]
+            return len(self._open)
+
+    def settle(self) -> None:
+        """Let a connection that was removed count no more for ``wait_for()``: it has been told of."""
+        with self._changed:
+            self._leaving -= 1
             if self._waiters:
                 self._changed.notify_all()
-            return True
 
     def of_group(self, group: bytes | None) -> int:
         """Return how many connections are open from one group of peers."""
@@ -428,6 +589,6 @@ class Connections:
         with self._changed:
             self._waiters += 1
             try:
-                return self._changed.wait_for(lambda: predicate(len(self._open)), timeout)
+                return self._changed.wait_for(lambda: predicate(len(self._open) + self._leaving), timeout)
             finally:
                 self._waiters -= 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "DrainEnded",
     "Event",
     "HandlerFailed",
+    "HandshakeFailed",
     "HubHeld",
     "LoggingObserver",
     "Observer",
@@ -58,6 +60,12 @@ class CloseReason(enum.Enum):
     """The server is going down, or is to take no more."""
     ERROR = "error"
     """The handler failed."""
+    LIMIT = "limit"
+    """The peer sent more than a limit allows, such as a line that is too long."""
+    REFUSED = "refused"
+    """It was not to be served."""
+    HANDSHAKE = "handshake"
+    """Its TLS handshake, or the header of a proxy, failed or took too long."""
 
 
 class RejectReason(enum.Enum):
@@ -129,6 +137,15 @@ class HandlerFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HandshakeFailed(Event):
+    """A TLS handshake, or the header of a proxy, failed or took too long: mostly a stranger's doing."""
+
+    number: int
+    address: Any
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptFailed(Event):
     """The system cannot accept for now; told once until it can again."""
 
@@ -140,8 +157,8 @@ class DatagramTruncated(Event):
     """A datagram was longer than ``max_packet_size``, and its end is lost."""
 
     address: Any
-    octets: int
     kept: int
+    """Octets that were received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +241,9 @@ class Observer:
     def handler_failed(self, event: HandlerFailed) -> None:
         """Take note of a handler's exception; runs inside its ``except`` block."""
 
+    def handshake_failed(self, event: HandshakeFailed) -> None:
+        """Take note of a client that never came to its first request."""
+
     def accept_failed(self, event: AcceptFailed) -> None:
         """Take note that the system cannot accept."""
 
@@ -257,6 +277,7 @@ _METHODS: dict[type[Event], str] = {
     ConnectionClosed: "connection_closed",
     Rejected: "rejected",
     HandlerFailed: "handler_failed",
+    HandshakeFailed: "handshake_failed",
     AcceptFailed: "accept_failed",
     DatagramTruncated: "datagram_truncated",
     HubHeld: "hub_held",
@@ -273,22 +294,31 @@ class Observers:
     """Who is told what: for each kind of event the methods that are more than the base's."""
 
     def __init__(self) -> None:
-        self._told: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        self._told: dict[type[Event], tuple[tuple[Observer, Callable[[Any], None]], ...]] = {}
         self._all: tuple[Observer, ...] = ()
-        self._diverted: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        self._guard = threading.Lock()
 
     def attach(self, observer: Observer) -> None:
         """Tell ``observer`` from now on."""
-        self._set((*self._all, observer))
+        with self._guard:
+            self._set((*self._all, observer))
 
-    def detach(self, observer: Observer) -> None:
-        """Tell ``observer`` no more; does nothing if it is not attached."""
-        self._set(tuple(each for each in self._all if each is not observer))
+    def detach(self, observer: Observer) -> bool:
+        """Tell ``observer`` no more; tell whether it was attached."""
+        with self._guard:
+            before = self._all
+            self._set(tuple(each for each in before if each is not observer))
+            return len(self._all) < len(before)
 
-    def divert(self, kind: type[Event], method: Callable[[Any], None]) -> None:
-        """Tell events of one kind to ``method`` alone: a forked child's are its parent's to tell."""
-        self._diverted[kind] = (method,)
-        self._set(self._all)
+    def after_fork(self) -> Observers:
+        """Return the same for a new process, where nobody holds their lock."""
+        copy = Observers()
+        copy._set(self._all)
+        return copy
+
+    def leave_to(self, observer: Observer, kind: type[Event]) -> None:
+        """Tell ``observer`` alone of one kind of event: what a child leaves word of, its parent tells."""
+        self._told = self._told | {kind: ((observer, getattr(observer, _METHODS[kind])),)}
 
     def wants(self, kind: type[Event]) -> bool:
         """Tell whether anybody wants events of that kind: ask before making one."""
@@ -296,27 +326,27 @@ class Observers:
 
     def tell(self, event: Event) -> None:
         """Hand the event to whoever wants it."""
-        for method in self._told.get(type(event), ()):
+        for observer, method in self._told.get(type(event), ()):
             try:
                 method(event)
             except Exception:
-                observer: Observer = method.__self__  # type: ignore[attr-defined] # a bound method
-                _log.exception("observer %r failed and is detached", observer)
-                self.detach(observer)
+                # Only the first of several threads that it fails in at once has something to say.
+                if self.detach(observer):
+                    _log.exception("observer %r failed and is detached", observer)
 
     def _set(self, observers: tuple[Observer, ...]) -> None:
         # Built aside and put in place at once: other threads are telling meanwhile.
-        told: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        told: dict[type[Event], tuple[tuple[Observer, Callable[[Any], None]], ...]] = {}
         for kind, name in _METHODS.items():
             methods = tuple(
-                getattr(observer, name)
+                (observer, getattr(observer, name))
                 for observer in observers
                 if getattr(type(observer), name) is not getattr(Observer, name)
             )
             if methods:
                 told[kind] = methods
         self._all = observers
-        self._told = told | self._diverted
+        self._told = told
 
 
 class LoggingObserver(Observer):
@@ -337,14 +367,17 @@ class LoggingObserver(Observer):
         """Log at ERROR, with the traceback."""
         self._logger.error("serving %r failed", event.address, exc_info=event.error)
 
+    def handshake_failed(self, event: HandshakeFailed) -> None:
+        """Log at INFO, without a traceback: any stranger can bring this about."""
+        self._logger.info("no handshake with %r: %s", event.address, event.error)
+
     def accept_failed(self, event: AcceptFailed) -> None:
         """Log at ERROR."""
         self._logger.error("cannot accept for now: %s", event.error)
 
     def datagram_truncated(self, event: DatagramTruncated) -> None:
         """Log at WARNING."""
-        where = event.address
-        self._logger.warning("a datagram of %d octets from %r was cut to %d", event.octets, where, event.kept)
+        self._logger.warning("a datagram from %r was cut to %d octets", event.address, event.kept)
 
     def hub_held(self, event: HubHeld) -> None:
         """Log at WARNING."""

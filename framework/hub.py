@@ -32,7 +32,23 @@ if TYPE_CHECKING:
 
     from _typeshed import HasFileno
 
-__all__ = ["Hub", "Timer"]
+__all__ = ["Hub", "Timer", "Waiter", "running_hub"]
+
+_running = threading.local()
+
+
+def running_hub() -> Hub:
+    """Return the hub that runs in this thread.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    try:
+        hub: Hub = _running.hub
+    except AttributeError:
+        raise RuntimeError("no greenlet server runs in this thread: call it from a handler") from None
+    return hub
+
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 # Events taken per turn: as many as are ready, up to a bound for the turn's length.
@@ -158,6 +174,10 @@ class Hub:
         while (left := end - time.monotonic()) > 0:
             self.wait(left)
 
+    def alarm(self, seconds: float) -> None:
+        """End the ``wait()`` that is under way in ``seconds``."""
+        self.call_later(seconds, lambda: None)
+
     def wake(self) -> None:
         """End the current or the next ``wait()``; from any thread, at any time."""
         self._waker.wake()
@@ -249,6 +269,7 @@ class Hub:
                 action()
 
     def __enter__(self) -> Self:
+        _running.hub = self
         return self
 
     def __exit__(
@@ -258,5 +279,6 @@ class Hub:
             if self._at_exit is not None:
                 self._at_exit()
         finally:
+            del _running.hub
             self._epoll.close()
             self._waker.close()

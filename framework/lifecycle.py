@@ -72,6 +72,7 @@ _TABLE: dict[tuple[ServerState, Step], ServerState] = {
     (_DRAINING, Step.SUSPEND): _DRAINING,
     (_DRAINING, Step.DRAIN): _DRAINING,
     (_DRAINING, Step.STOP): _BOUND,
+    (_CLOSED, Step.STOP): _CLOSED,  # of a server that was closed under its loop
     **{(state, Step.CLOSE): _CLOSED for state in ServerState},
 }
 

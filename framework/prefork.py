@@ -33,7 +33,7 @@ from framework.server import selector_class, waker
 from framework.service import ServiceMixIn
 from framework.supervisor import Supervisor
 from framework.threads import ThreadingMixIn
-from framework.workers import Leave, Pause, Worker
+from framework.workers import SETTLE, Leave, Pause, Worker
 
 if TYPE_CHECKING:
     from framework._loop import Loop
@@ -65,9 +65,6 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
     heartbeat_timeout: float | None = 30
     """Seconds that a worker's loop may stand still before it is killed and replaced; with handlers that run on the
     loop, that is how long one may take. gunicorn has 30 s too. ``None``: for ever."""
-    settle_timeout: float = 5
-    """Seconds for the connections of a worker that is replaced before those that wait for a request are ended:
-    a client that has just connected gets to say something. Go's ``Server.Shutdown`` has 5 s too."""
     socket_per_worker: bool | None = None
     """Whether each worker has a socket of its own; ``None``: where that is better (see the module)."""
 
@@ -110,7 +107,6 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
             run=self.__work,
             tell=self._tell,
             heartbeat_timeout=self.heartbeat_timeout,
-            settle=self.settle_timeout,
             drain_timeout=self.drain_timeout,
         )
         return self._use_loop(self.__supervisor)
@@ -142,15 +138,15 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         try:
             while len(sockets) < count:
                 self.socket = _socket.socket(first.family, first.type)
-                sockets.append(self.socket)
                 self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
-                server.server_bind()
+                server.server_bind()  # which may put another in its place
                 server.server_activate()
                 if first.type == _socket.SOCK_STREAM:
                     # As the service does with the first: else who leaves would make it block for who takes over.
                     self.socket.settimeout(0)
+                sockets.append(self.socket)
         except BaseException:
-            for sock in sockets[1:]:
+            for sock in {self.socket, *sockets} - {first}:
                 sock.close()
             raise
         finally:
@@ -204,6 +200,11 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
             raise ServerStateError(f"cannot restart the workers of a server that is {self.state.value}")
         self.__supervisor.renew()
 
+    def reload(self) -> None:
+        """Read anew what may have changed, and let new workers begin with that."""
+        super().reload()
+        self.restart_workers()
+
     def server_close(self) -> None:
         """Close what is listened on, and end all workers if there still are some."""
         super().server_close()
@@ -232,6 +233,7 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         """Serve; runs in a new process, which ends afterwards."""
         self._after_fork()
         self.__worker = worker
+        self.__turned = threading.Event()
         mine = self.__sockets[worker.slot % len(self.__sockets)]
         for sock in self.__sockets:
             if sock is not mine:
@@ -276,11 +278,13 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
                 self.suspend()
             else:
                 self.resume()
-        leave = order or Leave(self.settle_timeout, self.drain_timeout)
+        leave = order or Leave(SETTLE, self.drain_timeout)
         end = time.monotonic() + leave.settle + leave.seconds
         if leave.settle:
             self.suspend()
-            self.wait_for_connections(lambda count: count == 0, leave.settle)
+            self.__turned.clear()
+            self.suspend()  # which wakes the loop again, so that a turn follows
+            self.__turned.wait(leave.settle)
         worker.tell_drained(self.drain(leave.seconds))
         # A handler on the loop or of a datagram may use that time, but keeps no process alive, not even an orphan.
         last = threading.Timer(max(end - time.monotonic(), _GRACE), os._exit, (1,))
@@ -293,6 +297,7 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         super().service_actions()
         if self.__worker is not None:
             self.__worker.beat(self._open_requests())
+            self.__turned.set()
 
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request, and count it."""

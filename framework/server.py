@@ -38,13 +38,13 @@ ServerSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector"
 
 # The errors of accept(2) that the next call meets again at once, while the listener stays readable: the
 # system is out of descriptors or memory, or the listener itself is gone.
-_LASTING_ERRORS = frozenset(
+LASTING_ERRORS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 )
 
 # How long to leave the listener alone after one of these, in seconds. Trio and Ranch wait 100 ms too: long
 # enough to cost nothing, short enough for clients that queue in the backlog meanwhile.
-_REST = 0.1
+REST = 0.1
 
 
 class BaseServer(Generic[RequestT, AddressT]):
@@ -127,7 +127,7 @@ class BaseServer(Generic[RequestT, AddressT]):
                 while not self.__shutdown_request:
                     if self.__starved:
                         self.__starved = False
-                        loop.rest(_REST if poll_interval is None else min(_REST, poll_interval))
+                        loop.rest(REST if poll_interval is None else min(REST, poll_interval))
                     ready = loop.wait(poll_interval)
                     if self.__shutdown_request:
                         break  # type: ignore[unreachable] # not for mypy to know: another thread set it
@@ -187,7 +187,7 @@ class BaseServer(Generic[RequestT, AddressT]):
         try:
             request, client_address = self.get_request()
         except OSError as error:
-            self.__starved = error.errno in _LASTING_ERRORS
+            self.__starved = error.errno in LASTING_ERRORS
             return None
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)

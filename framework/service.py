@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
 from framework.children import Child, Children
-from framework.connections import Connection, Connections, LineTooLongError, Phase
+from framework.connections import Connection, Connections, HandshakeError, LineTooLongError, Phase
 from framework.events import (
     AcceptFailed,
     CloseReason,
@@ -44,6 +45,7 @@ from framework.events import (
     DrainEnded,
     Event,
     HandlerFailed,
+    HandshakeFailed,
     LoggingObserver,
     Observer,
     Observers,
@@ -52,11 +54,15 @@ from framework.events import (
     Rejected,
     RejectReason,
 )
+from framework.handover import adopt, endpoint_of
 from framework.inet import TCPServer, UDPServer
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
+from framework.listeners import locate
 from framework.processes import ForkingMixIn, wait_for_any
+from framework.server import LASTING_ERRORS, REST
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
+from framework.unix_service import UnixListener
 
 __all__ = [
     "ConnectionInfo",
@@ -68,8 +74,6 @@ __all__ = [
     "UnixStreamService",
 ]
 
-# accept(2) cannot succeed now, and will meet the same again at once.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # accept(2) failed for the one connection it would have returned (its manual page, section "Error handling").
 _TRANSIENT = frozenset(
     {
@@ -88,15 +92,24 @@ _TRANSIENT = frozenset(
     }
 )
 # What a handler meets because of its client; no fault of the program.
-_CLIENT_FAULTS = (ConnectionError, TimeoutError, LineTooLongError)
+_CLIENT_FAULTS = (
+    (ConnectionError, CloseReason.PEER),
+    (TimeoutError, CloseReason.TIMEOUT),
+    (LineTooLongError, CloseReason.LIMIT),
+)
 
-_RECEIVE = _socket.MSG_DONTWAIT | _socket.MSG_TRUNC
+_SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
+
 # Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
 _TICK = 0.5
-# Trio and Ranch pause for 100 ms too.
-_REST = 0.1
 # After a connection was cut, how long its handler gets to notice, in seconds.
 _GRACE = 1.0
+# How long a client that has connected may take to send its first request, once the server drains: what was on its
+# way then is served. Go grants such a connection 5 s, but has no other look at what is under way.
+_FRESH = 1.0
+# What a connection counts when it has begun to read a line, which is one turn for the reader and one for the
+# connection, and has not written yet.
+_FIRST_READ = 2
 # Unread input that is swallowed before a close, as gunicorn does: 2 s, 64 KiB.
 _LINGER_SECONDS = 2.0
 _LINGER_OCTETS = 65536
@@ -133,8 +146,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     request_queue_size: int = 1024
     # A handler that is stuck must not keep the program from ending; the registry waits for the others.
     daemon_threads: bool = True
-    # Nor a child; server_close() drains, which is to wait, but not for ever.
-    block_on_close: bool = False
     # The most that UDP can carry (RFC 768), and more than Unix senders send by default.
     max_packet_size: int = 65535
 
@@ -149,6 +160,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     """For the rest of a line or a ``read(n)`` that has begun, from its first octet to its last."""
     write_timeout: float | None = 30
     """For the peer to take 256 KiB, or the whole of a smaller write. Thousand Island: 30 s."""
+    handshake_timeout: float | None = 5
+    """For all that comes before the handler, from when a worker takes the connection: the header of a proxy
+    and a TLS handshake, together. Ranch and Thousand Island wait 5 s too."""
     lifetime: float | None = None
     """For a connection as a whole. Off: protocols differ too much."""
     drain_timeout: float = 15
@@ -157,6 +171,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     """Octets of a line that ``rfile`` reads. Twisted's limit."""
     accept_burst: int = 64
     """Connections accepted per turn of the loop, so that those who are served get theirs."""
+
+    peer_credentials: bool = False
+    """Make ``client_address``, on a Unix socket, a ``UnixPeer`` with ``credentials``. Off: it costs each request."""
 
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
@@ -167,20 +184,24 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         __class_getitem__ = classmethod(GenericAlias)
 
         # Not for type checkers: which arguments go with which class, the server's own signature says.
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
             self.__prepare()
-            super().__init__(*args, **kwargs)
+            if isinstance(server_address, Endpoint):
+                server_address = self.__locate(server_address)
+            super().__init__(server_address, *args, **kwargs)
 
     def __prepare(self) -> None:  # pyright: ignore[reportUnusedFunction] # called above
         self.__state = ServerState.NEW
-        self.__state_guard = threading.RLock()
+        self.__state_guard = threading.Condition()
+        self.__endpoint: Endpoint | None = None
+        self.__last_turn = 0.0
         self.__connections = Connections()
         self.__children = Children()
         self.__observers = Observers()
         for make in self.observers:
             self.__observers.attach(make())
         self.__thread: threading.Thread | None = None
-        self.__ended = threading.Event()
+        self.__stopped = threading.Event()
         self.__loop: Loop | None = None
         self.__watching = False
         self.__overloaded = False
@@ -190,11 +211,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
-        owner = next(each for each in type(self).__mro__ if "allow_reuse_address" in vars(each))
+        owner = next((each for each in type(self).__mro__ if "allow_reuse_address" in vars(each)), None)
         if self.__datagrams and owner is ServiceMixIn:
             # Datagram sockets know no TIME_WAIT; there it would let a second server take the port (socket(7)).
             self.allow_reuse_address = False
-        self.__buffer = bytearray()
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -206,7 +226,17 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     @property
     def draining(self) -> bool:
         """Whether a handler should come to an end soon."""
-        return self.__state is ServerState.DRAINING
+        return self.__state in {ServerState.DRAINING, ServerState.CLOSED}
+
+    @property
+    def last_turn(self) -> float:
+        """When the loop was last seen to turn, on the monotonic clock: a watchdog tells by it that it hangs."""
+        return self.__last_turn
+
+    def wait_for_state(self, *states: ServerState, timeout: float | None = None) -> bool:
+        """Wait until the server is in one of ``states``, for ``timeout`` seconds at most; tell whether it is."""
+        with self.__state_guard:
+            return self.__state_guard.wait_for(lambda: self.__state in states, timeout)
 
     def info(self) -> ServiceInfo:
         """Return the state and the open connections."""
@@ -237,6 +267,35 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     # -- life --------------------------------------------------------------------------------------------------
 
+    def __locate(self, endpoint: Endpoint) -> Any:  # pyright: ignore[reportUnusedFunction] # called above
+        """Take note of an endpoint, and return it in the form of its family."""
+        self.__endpoint = endpoint
+        if isinstance(endpoint, InetEndpoint | UnixEndpoint):
+            if endpoint.datagrams != self.__datagrams:
+                served = "datagrams" if self.__datagrams else "connections"
+                problem = f"{type(self).__name__} serves {served}, for which {endpoint} is no address"
+                raise AddressError("scheme", f"{problem}; write {_SCHEMES[served]}")
+            if isinstance(endpoint, InetEndpoint):
+                kind = _socket.SOCK_DGRAM if self.__datagrams else _socket.SOCK_STREAM
+                self.address_family, address = locate(endpoint, kind)
+                return address
+            self.address_family = _socket.AF_UNIX
+            return os.fsencode(endpoint.path) if endpoint.abstract else endpoint.path
+        return None
+
+    def server_bind(self) -> None:
+        """Bind the socket, or take the one that systemd or an earlier life of the program has bound."""
+        # Exactly: what is more than a socket was put in its place by a program that knows what it does.
+        if type(self.socket) is _socket.socket:
+            endpoint = self.__endpoint or endpoint_of(self.socket, self.server_address)
+            if endpoint is not None:
+                listener = adopt(self.socket, endpoint)
+                if self.peer_credentials and isinstance(listener, UnixListener):
+                    listener.tell_credentials()
+                self.socket = listener
+                self.address_family = listener.family
+        super().server_bind()  # type: ignore[misc] # of TCPServer, or whoever else calls this
+
     def server_activate(self) -> None:
         """Begin to listen."""
         super().server_activate()
@@ -249,23 +308,27 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             ServerStateError: the server is closed, or serves already.
         """
         self.__take(Step.SERVE)
-        self.__ended.clear()
-        self.__thread = threading.current_thread()
-        self.__watching = True  # the base's loop begins so
+        self.__last_turn = time.monotonic()
         # A burst ends when nothing is left, which a blocking accept() would wait for. A datagram socket stays
         # blocking, since replies leave by it: there, each receive asks not to wait.
         timeout = self.socket.gettimeout()
-        self.socket.settimeout(None if self.__datagrams else 0)
+        self.__watching = True  # the base's loop begins so
+        self.__stopped.clear()
+        self.__thread = threading.current_thread()
         try:
+            self.socket.settimeout(None if self.__datagrams else 0)
             super().serve_forever(min(self.__tick, math.inf if poll_interval is None else poll_interval))
         finally:
-            self.__loop = None
-            self.__thread = None
+            with contextlib.suppress(OSError):  # another thread closed it
+                self.socket.settimeout(timeout)
             with self.__state_guard:
-                if self.__state is not ServerState.CLOSED:
-                    self.socket.settimeout(timeout)
-                    self.__take(Step.STOP)
-            self.__ended.set()
+                self.__loop = None
+                self.__thread = None
+                # Whoever asked until here asked for this stop, and not for that of the next time.
+                self._BaseServer__shutdown_request = False
+                self.__state = next_state(self.__state, Step.STOP)
+                self.__state_guard.notify_all()
+            self.__stopped.set()
 
     def _open_loop(self) -> Loop:
         return self._use_loop(super()._open_loop())
@@ -290,6 +353,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """
         self.__take(Step.RESUME)
 
+    def reload(self) -> None:
+        """Read anew what may have changed, such as certificates; ``serve()`` calls it on SIGHUP. Here: nothing."""
+
     def shutdown(self) -> None:
         """End ``serve_forever()`` and wait for it; the requests that run go on.
 
@@ -297,13 +363,12 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         thread, in a handler that runs inline for one, it does not wait.
         """
         with self.__state_guard:
-            serving = self.__thread
-            if serving is None or serving is threading.current_thread():
-                self._BaseServer__shutdown_request = True
+            self._BaseServer__shutdown_request = True
+            if self.__loop is not None:
+                self.__loop.wake()
+            if self.__thread in {None, threading.current_thread()}:
                 return
-        super().shutdown()
-        # The base's loop has ended, and what it does afterwards here: now it may serve again, or be closed.
-        self.__ended.wait()
+        self.__stopped.wait()
 
     def drain(self, deadline: float | None = None) -> DrainResult:
         """Take no more requests, let those that run come to their end, and cut off those that do not.
@@ -328,57 +393,84 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
         return result
 
+    def __requests(self) -> set[object]:
+        """Return what a drain waits for: connections, and the children that have none since they serve a datagram."""
+        lone = (child for child in self.__children if not isinstance(child.request, Connection))
+        return {*self.__connections, *lone}
+
     def _open_requests(self) -> int:
-        """Return how many requests a drain has to wait for."""
-        # A child has a connection, unless it serves a datagram.
-        return max(len(self.__connections), len(self.__children))
+        """Return how many requests a drain would wait for."""
+        return len(self.__requests())
 
     def _end_requests(self, seconds: float) -> DrainResult:
         """Ask every request to end, and after ``seconds`` end it."""
-        asked = self._open_requests()
-        self._ask_to_end()
-        self.__wait_for_requests(seconds)
-        late = self._cut_all()
+        asked = self.__requests()
+        self._ask_to_end(fresh=False)
+        first = min(_FRESH, seconds)
+        if not self.__wait_for_requests(first):
+            self._ask_to_end()
+            self.__wait_for_requests(seconds - first)
+        late = self.__requests()
+        self._cut_all()
         self.__wait_for_requests(_GRACE if late else 0)
-        abandoned = self._open_requests()
-        return DrainResult(max(asked - late, 0), max(late - abandoned, 0), abandoned)
+        abandoned = late & self.__requests()
+        return DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
 
-    def __wait_for_requests(self, seconds: float) -> None:
+    def __wait_for_requests(self, seconds: float) -> bool:
+        """Wait until all have ended, for ``seconds`` at most; tell whether they have."""
         deadline = time.monotonic() + seconds
         if isinstance(self, ForkingMixIn):
             # Whether or not the loop still runs, which would collect them too.
             while self.__children and (left := deadline - time.monotonic()) > 0:
                 wait_for_any(list(self.active_children or ()), left)
                 self.collect_children()
-        self.__connections.wait_for(lambda count: count == 0, max(deadline - time.monotonic(), 0))
+        left = max(deadline - time.monotonic(), 0)
+        return self.__connections.wait_for(lambda count: count == 0, left) and not self.__children
 
-    def _ask_to_end(self) -> None:
-        """Let connections that wait for a request meet the end of their input, now or when they wait next."""
+    def _ask_to_end(self, *, fresh: bool = True) -> None:
+        """Let connections that wait for a request meet the end of their input, now or when they wait next.
+
+        Args:
+            fresh: also those that have only just been opened, and may not have got their first request through yet.
+        """
+        oldest = time.monotonic() - _FRESH
         for connection in self.__connections:
+            if connection.closing:
+                continue  # and may be reading what is left, for a bounded time
+            if not fresh and connection.opened > oldest and connection.turns <= _FIRST_READ:
+                continue
             connection.drained = True
             if connection.phase is Phase.IDLE:
                 connection.end_input(CloseReason.DRAIN)
-        self.__children.tell_to_end()
+        self.__children.tell_to_end()  # who look at their connections likewise
 
-    def _cut_all(self) -> int:
-        """End all connections, both ways, and all children; return how many these were."""
-        late = list(self.__connections)
-        for connection in late:
+    def _cut_all(self) -> None:
+        """End all connections, both ways, and all children."""
+        for connection in self.__connections:
             connection.cut(CloseReason.DRAIN)
-        return max(len(late), self.__children.kill())
+        self.__children.kill()
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
-        with self.__state_guard:
-            self.__state = next_state(self.__state, Step.CLOSE)
-        super().server_close()
-        if self._open_requests() and self.__thread is not threading.current_thread():
-            self.__drain(self.drain_timeout)
+        self.__take(Step.CLOSE)
+        # First, so that clients are refused rather than left in a backlog; the loop, if any, has been woken to let
+        # go of it.
+        self.socket.close()
+        abandoned = 0
+        # A request that runs on the loop cannot wait for itself; one in a child is no such request.
+        on_loop = self.__thread is threading.current_thread() and not isinstance(self, ForkingMixIn)
+        if self._open_requests() and not on_loop:
+            abandoned = self.__drain(self.drain_timeout).abandoned
+        if abandoned:
+            # The mix-in for threads would wait for the stuck ones; nobody else has threads by that name.
+            vars(self).pop("_threads", None)
         self.__children.tell_to_end()  # gives back what that takes
+        super().server_close()
 
     def __take(self, step: Step) -> None:
         with self.__state_guard:
             self.__state = next_state(self.__state, step)
+            self.__state_guard.notify_all()
             loop = self.__loop
         if loop is not None:
             loop.wake()
@@ -388,7 +480,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def service_actions(self) -> None:
         """Sweep, and watch the listener or leave it alone."""
         super().service_actions()
-        now = time.monotonic()
+        now = self.__last_turn = time.monotonic()
         if now >= self.__next_sweep:
             self.__next_sweep = now + self.__tick
             self.__sweep(now)
@@ -401,9 +493,12 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             kind = Overloaded if full else Recovered
             if self.__observers.wants(kind):
                 self.__observers.tell(kind(self._open_requests()))
-        watch = self.__state is ServerState.SERVING and not full and now >= self.__resting_until
+            full = self.__full()  # again: who left before the mark was set saw no need to wake the loop
         loop = self.__loop
-        if watch != self.__watching and loop is not None:
+        if loop is None:
+            return  # handle_request() watches for itself
+        watch = self.__state is ServerState.SERVING and not full and now >= self.__resting_until
+        if watch != self.__watching:
             self.__watching = watch
             if watch:
                 loop.watch(self)
@@ -417,6 +512,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             Phase.WRITING: self.write_timeout,
         }
         for connection in self.__connections:
+            if connection.holds:
+                with contextlib.suppress(OSError):  # for the handler to meet
+                    connection.push()
             if connection.turns != connection.seen:
                 connection.seen = connection.turns
                 connection.since = now
@@ -425,6 +523,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 continue
             limit = limits.get(connection.phase)
             if limit is None or now - connection.since <= limit:
+                continue
+            if connection.closing and connection.phase is not Phase.WRITING:
                 continue
             # The end of its input first, so that a handler may say why; what that does not end is cut.
             if connection.phase is Phase.WRITING or connection.reason is CloseReason.TIMEOUT:
@@ -438,9 +538,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     def _handle_request_noblock(self) -> None:
         """Take the requests that are there, up to ``accept_burst``."""
-        if self.__loop is not None and not self.__watching:
-            return  # a child's end woke the loop
         for _ in range(self.accept_burst):
+            # Looked at before each: suspend() may have been called, or the cap reached, since the loop woke.
+            if self.__thread is not None and (self.__state is not ServerState.SERVING or self.__full()):
+                return
             try:
                 request, client_address = self.get_request()
             except OSError as error:
@@ -451,8 +552,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 self.__admit(request, client_address)
             else:
                 self.__start(request, client_address)
-            if self.__state is not ServerState.SERVING or self.__full():
-                return
+            if self.__thread is None:
+                return  # handle_request() takes one
 
     def __full(self) -> bool:
         if isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
@@ -462,8 +563,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __accept_failed(self, error: OSError) -> None:
         if error.errno in _TRANSIENT:
             return
-        if error.errno in _EXHAUSTED or self.fileno() < 0:
-            self.__resting_until = time.monotonic() + _REST
+        if error.errno in LASTING_ERRORS:
+            self.__resting_until = time.monotonic() + REST
+            if self.__loop is not None:
+                self.__loop.alarm(REST)
         if not self.__accept_failing:  # the edge, once
             self.__accept_failing = True
             if self.__observers.wants(AcceptFailed):
@@ -488,16 +591,13 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
         size = self.max_packet_size
-        buffer = self.__buffer
-        if len(buffer) != size:
-            buffer = self.__buffer = bytearray(size)
-        # With MSG_TRUNC Linux returns the true length, whatever fits (recv(2)).
-        length, client_address = sock.recvfrom_into(buffer, size, _RECEIVE)
-        if length > size:
+        # One octet more than is wanted: if it comes, there was more.
+        data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+        if len(data) > size:
+            data = data[:size]
             if self.__observers.wants(DatagramTruncated):
-                self.__observers.tell(DatagramTruncated(client_address, length, size))
-            length = size
-        return (bytes(memoryview(buffer)[:length]), sock), client_address
+                self.__observers.tell(DatagramTruncated(client_address, size))
+        return (data, sock), client_address
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer
@@ -506,6 +606,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if self.__observers.wants(ConnectionOpened):
             event = ConnectionOpened(connection.number, client_address, len(self.__connections))
             self.__observers.tell(event)
+        if self.draining:
+            # The drain began while this one was accepted, and may not have seen it.
+            connection.drained = True
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return
@@ -518,8 +621,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                 return
             self.process_request(request, client_address)
         except Exception:
-            self.handle_error(request, client_address)
-            self.shutdown_request(request)
+            try:
+                self.handle_error(request, client_address)
+            finally:
+                self.shutdown_request(request)
         except BaseException:
             self.shutdown_request(request)
             raise
@@ -527,50 +632,61 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def __reject(self, request: Any, client_address: AddressT, reason: RejectReason) -> None:
         if self.__observers.wants(Rejected):
             self.__observers.tell(Rejected(client_address, reason))
+        connection: object = request
+        if isinstance(connection, Connection):
+            connection.reason = CloseReason.REFUSED
         self.shutdown_request(request)
 
     def finish_request(self, request: RequestT, client_address: AddressT) -> None:
-        """Serve the request by a handler, then send what it left unsent."""
-        if not isinstance(request, Connection):
-            super().finish_request(request, client_address)
-            return
-        request.phase = Phase.BUSY
+        """Serve the request by a handler."""
+        if isinstance(request, Connection):
+            request.phase = Phase.BUSY
         super().finish_request(request, client_address)
-        if request.holds:
-            request.release()
 
     def handle_error(self, request: RequestT, client_address: AddressT) -> None:
         """Tell the observers; what a client caused by hanging up or dawdling is no error."""
         error = sys.exception()
-        client_fault = isinstance(error, _CLIENT_FAULTS)
+        if isinstance(request, Connection) and isinstance(error, HandshakeError):
+            if request.reason not in {None, CloseReason.PEER}:
+                return  # it was ended from here, by a drain
+            request.reason = CloseReason.HANDSHAKE
+            if self.__observers.wants(HandshakeFailed):
+                self.__observers.tell(HandshakeFailed(request.number, request.address, error))
+            return
+        reason = next((why for kind, why in _CLIENT_FAULTS if isinstance(error, kind)), None)
         if isinstance(request, Connection) and request.reason is None:
-            request.reason = CloseReason.PEER if client_fault else CloseReason.ERROR
-        if error is not None and not client_fault and self.__observers.wants(HandlerFailed):
+            request.reason = reason or CloseReason.ERROR
+        if error is not None and reason is None and self.__observers.wants(HandlerFailed):
             self.__observers.tell(HandlerFailed(client_address, error))
 
     def shutdown_request(self, request: RequestT) -> None:
         """End the connection so that the peer gets all that was sent to it; once, whoever asks how often."""
-        if not isinstance(request, Connection):
+        if not isinstance(request, Connection) or not request.number:
             super().shutdown_request(request)
             return
-        if request not in self.__connections:
+        if not self.__connections.claim(request):
             return
-        _linger(request)
-        self.close_request(cast("RequestT", request))
-        self.__forget(request)
+        try:
+            if request.holds:
+                with contextlib.suppress(OSError):  # the peer has gone, and nobody is left to be told
+                    request.release()
+            _linger(request)
+        finally:
+            try:
+                self.close_request(cast("RequestT", request))
+            finally:
+                self.__closed(request)
 
-    def __forget(self, request: Connection) -> None:
-        if not self.__connections.remove(request):
-            return
-        if self.__observers.wants(ConnectionClosed):
-            event = ConnectionClosed(
-                request.number,
-                request.address,
-                request.reason or CloseReason.LOCAL,
-                time.monotonic() - request.opened,
-                len(self.__connections),
-            )
-            self.__observers.tell(event)
+    def __closed(self, connection: Connection) -> None:
+        left = self.__connections.remove(connection)
+        try:
+            if self.__observers.wants(ConnectionClosed):
+                seconds = time.monotonic() - connection.opened
+                reason = connection.reason or CloseReason.LOCAL
+                event = ConnectionClosed(connection.number, connection.address, reason, seconds, left)
+                self.__observers.tell(event)
+        finally:
+            self.__connections.settle()
         loop = self.__loop
         if self.__overloaded and loop is not None:
             loop.wake()
@@ -604,16 +720,16 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
             self.__observers.tell(HandlerFailed(child.address, ChildProcessError(f"process {pid} {how}")))
         child.close()
-        if connection is not None:
+        if connection is not None and self.__connections.claim(connection):
             connection.reason = connection.reason or reason
-            self.__forget(connection)
+            self.__closed(connection)
 
     def __serve_alone(self, child: Child, told: int) -> None:
         """Become the child: it has one connection, whose end the parent will tell, and no listener."""
         state = self.__state
         self._after_fork()
         self.__state = state
-        self.__observers.divert(ConnectionClosed, child.tell)
+        self.__observers.leave_to(child, ConnectionClosed)
         connection = child.request
         if not isinstance(connection, Connection):
             return
@@ -622,29 +738,32 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         connection.number, connection.opened = number, opened
         # When the parent closes its own, clients are to be refused rather than wait for nobody.
         self.socket.close()
-        threading.Thread(target=self.__attend, args=(connection, told), daemon=True).start()
+        threading.Thread(target=self.__attend, args=(told,), daemon=True).start()
 
-    def __attend(self, connection: Connection, told: int) -> None:
+    def __attend(self, told: int) -> None:
         """Do for a child's only connection what the loop does for those of the parent."""
+        drained_at = math.inf
         with Loop(selectors.DefaultSelector()) as loop:
             loop.watch(told)
             while True:
                 if loop.wait(self.__tick):
                     loop.unwatch(told)
                     self.__state = ServerState.DRAINING
-                    connection.drained = True
-                    if connection.phase is Phase.IDLE:
-                        connection.end_input(CloseReason.DRAIN)
-                self.__sweep(time.monotonic())
+                    drained_at = time.monotonic()
+                now = time.monotonic()
+                if now >= drained_at:
+                    self._ask_to_end(fresh=now >= drained_at + _FRESH)
+                self.__sweep(now)
 
     def _after_fork(self) -> None:
         """Forget, in a new process, what is the parent's: its loop, threads, locks, connections and children."""
         self.__state = ServerState.BOUND
-        self.__state_guard = threading.RLock()
+        self.__state_guard = threading.Condition()
+        self.__observers = self.__observers.after_fork()
         self.__connections = Connections()
         self.__children = Children()
         self.__thread = None
-        self.__ended = threading.Event()
+        self.__stopped = threading.Event()
         self.__loop = None
         self.__overloaded = False
         self._BaseServer__loop = None
@@ -659,17 +778,19 @@ def _linger(connection: Connection) -> None:
     """
     if connection.reason in {CloseReason.PEER, CloseReason.TIMEOUT}:
         return
+    # Without a handler so far this is the loop, which no peer may hold up.
+    unserved = connection.phase is Phase.OPENING or connection.reason is CloseReason.REFUSED
+    seconds = 0 if unserved else _LINGER_SECONDS
     with contextlib.suppress(OSError):
         connection.settimeout(None)
-        swallowed = len(_socket.socket.recv(connection, _LINGER_OCTETS, _socket.MSG_DONTWAIT))
+        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
         if not swallowed:
             return  # the peer has closed as well
         _socket.socket.shutdown(connection, _socket.SHUT_WR)
-        connection.drained = False  # it is not a request that is read now
-        deadline = time.monotonic() + _LINGER_SECONDS
+        deadline = time.monotonic() + seconds
         while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
-            octets = len(connection.recv(_LINGER_OCTETS))
+            octets = connection.swallow(_LINGER_OCTETS)
             if not octets:
                 return
             swallowed += octets

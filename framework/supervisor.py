@@ -6,6 +6,7 @@ Every process is the parent's own child until ``waitpid()`` here, so a process i
 from __future__ import annotations
 
 import logging
+import math
 import os
 import selectors
 import signal
@@ -19,7 +20,7 @@ from types import TracebackType
 from framework._loop import Loop, Waker
 from framework.events import Event, WorkerExited, WorkerExitReason, WorkerStarted
 from framework.lifecycle import DrainResult
-from framework.workers import GO_ON, PAUSE, Worker, flush, reset_signals
+from framework.workers import GO_ON, PAUSE, SETTLE, Worker, flush, reset_signals
 
 __all__ = ["Supervisor"]
 
@@ -60,8 +61,7 @@ class Supervisor(Loop):
         run: what a worker does; runs in the new process, which ends when it returns or raises.
         tell: told each start and each exit.
         heartbeat_timeout: seconds between two beats of a worker before it is killed; ``None``: for ever.
-        settle: seconds in which the connections of a worker that is replaced may go on as they were.
-        drain_timeout: seconds for them to end after these, and in all when the loop ends.
+        drain_timeout: seconds for the requests of a worker that is replaced, and of all when the loop ends.
     """
 
     def __init__(
@@ -73,14 +73,12 @@ class Supervisor(Loop):
         run: Callable[[Worker], None],
         tell: Callable[[Event], None],
         heartbeat_timeout: float | None,
-        settle: float,
         drain_timeout: float,
     ) -> None:
         super().__init__(selector, waker)
         self._run = run
         self._tell = tell
         self._heartbeat_timeout = heartbeat_timeout
-        self._settle = settle
         self._drain_timeout = drain_timeout
         self._thread = threading.current_thread()
         self._slots = [_Slot(number) for number in range(count)]
@@ -90,6 +88,7 @@ class Supervisor(Loop):
         self._paused = False
         self._renew_all = False
         self._stop_within: float | None = None
+        self._cut_at = math.inf
         self._stopped = threading.Event()
         self._completed = self._forced = 0
 
@@ -114,6 +113,9 @@ class Supervisor(Loop):
         """Let all workers leave within ``seconds`` and some grace, and start no more; return when none is left."""
         if self._stop_within is None:
             self._stop_within = seconds
+        elif seconds < self._stop_within:
+            # They drain already and hear no more, so this is the end of it.
+            self._cut_at = min(self._cut_at, time.monotonic() + seconds)
         self.wake()
         if threading.current_thread() is self._thread:
             while not self._stopped.is_set():
@@ -239,8 +241,9 @@ class Supervisor(Loop):
         for worker in self._workers.values():
             if worker.reason is not WorkerExitReason.STOPPED:
                 # One that leaves already is not interrupted in that.
-                settle = 0 if worker.deadline is None else self._settle
+                settle = 0 if worker.deadline is None else SETTLE
                 worker.leave(WorkerExitReason.STOPPED, settle, seconds)
+            worker.deadline = min(worker.deadline or math.inf, self._cut_at)
         if not self._workers:
             self._stopped.set()
 
@@ -261,7 +264,7 @@ class Supervisor(Loop):
                 slot.successor = self._start(slot)
         elif slot.successor.ready and slot.worker is not None and slot.renew is not None:
             slot.leaving, slot.worker, slot.successor = slot.worker, slot.successor, None
-            slot.leaving.leave(slot.renew, self._settle, self._drain_timeout)
+            slot.leaving.leave(slot.renew, SETTLE, self._drain_timeout)
             slot.renew = None
 
     # -- the birth of a worker ---------------------------------------------------------------------------------

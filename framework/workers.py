@@ -24,11 +24,15 @@ from types import FrameType
 from framework.events import WorkerExitReason
 from framework.lifecycle import DrainResult
 
-__all__ = ["GO_ON", "PAUSE", "Leave", "Pause", "Worker", "flush", "reset_signals"]
+__all__ = ["GO_ON", "PAUSE", "SETTLE", "Leave", "Pause", "Worker", "flush", "reset_signals"]
 
 # What a worker gets on top of the time in which it is to leave, before it is killed: it cuts connections,
 # waits a second for their handlers, and another for its loop.
 _GRACE = 3.0
+
+# How long a worker that is replaced may take to let go of what it listens on, in seconds: a turn of its loop, unless
+# that is in a handler, and then it is accepting nobody.
+SETTLE = 1.0
 
 # The words of a worker's shared memory.
 _BEATS, _OPEN, _COMPLETED, _FORCED, _SPENT = range(5)
@@ -43,9 +47,9 @@ class Leave:
     """The order to take no more requests and come to an end."""
 
     settle: float
-    """Seconds in which connections may go on as if nothing were."""
+    """Seconds, at most, to let go of what it listens on before it drains: what it is just accepting is served."""
     seconds: float
-    """Seconds after these, before what still runs is cut."""
+    """Seconds to drain, before what still runs is cut."""
 
 
 @dataclass(frozen=True, slots=True)

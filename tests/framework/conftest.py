@@ -10,18 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from framework.pytest_plugin import connect, fake_clock, recorder, serve
 from tests.framework.spec import MODELS, TRANSPORTS, Transport, has_ipv6
+
+# Fixtures of the plugin, which those have by itself who have the package installed.
+__all__ = ["connect", "fake_clock", "recorder", "serve"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``transport`` or ``model`` over all of them, or those its module names."""
-    if "transport" in metafunc.fixturenames:
-        transports: list[Transport] = getattr(metafunc.module, "SPEC_TRANSPORTS", TRANSPORTS)
-        metafunc.parametrize("transport", transports, ids=lambda transport: transport.name)
-    if "model" in metafunc.fixturenames:
+    transports: list[Transport] = getattr(metafunc.module, "SPEC_TRANSPORTS", TRANSPORTS)
+    wanted = {"model", "transport"} & set(metafunc.fixturenames)
+    if wanted == {"model", "transport"}:
         one = metafunc.function.__name__.startswith("test_handle_request")
         models = [model for model in MODELS if model.takes_one or not one]
-        metafunc.parametrize("model", models, ids=lambda model: model.name)
+        pairs = [(model, each) for model in models for each in transports if model.carries(each)]
+        names = [f"{model.name}-{transport.name}" for model, transport in pairs]
+        metafunc.parametrize(("model", "transport"), pairs, ids=names)
+    elif wanted:
+        values = MODELS if wanted == {"model"} else transports
+        metafunc.parametrize(wanted.pop(), values, ids=[value.name for value in values])
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,9 @@ from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDa
 from framework.greenlets import GreenletMixIn
 from framework.prefork import PreforkMixIn
 from framework.service import ServiceMixIn
+from framework.tls import TLSMixIn
+from tests.framework.certificates import client_context, server_context
+from tests.framework.tunnel import tunnel
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
 PATIENCE = 20.0
@@ -34,6 +37,7 @@ class Transport:
     server: type[TCPServer[Any, Any]]
     family: int
     host: str = ""
+    tls: bool = False
 
     @property
     def datagrams(self) -> bool:
@@ -58,7 +62,11 @@ class Transport:
             if self.datagrams and self.unix and folder is not None:
                 client.bind(str(folder / f"client-{next(_numbers)}.sock"))
             client.connect(server_address)
-            yield client
+            if self.tls:
+                with tunnel(client, client_context()) as inside:
+                    yield inside
+            else:
+                yield client
             # A forked child of this very process holds a copy of the client: only shutdown(2) reaches through.
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
@@ -75,13 +83,18 @@ class Model:
     takes_one: bool = True
     """Whether ``handle_request()`` is to be had."""
 
+    def carries(self, transport: Transport) -> bool:
+        """Tell whether the two go together: TLS is for services."""
+        return not transport.tls or any(issubclass(mixin, ServiceMixIn) for mixin in self.mixins)
+
     def on(self, transport: Transport) -> Callable[..., TCPServer[Any, Any]]:
         """Return the server class of this model on that transport; it takes handlers of either kind."""
         bases = (*self.mixins, transport.server)
-        name = f"{self.name}_{transport.name}"
-        return type(
-            name, bases, {"address_family": transport.family, "allow_reuse_address": not transport.unix}
-        )
+        body: dict[str, Any] = {"address_family": transport.family, "allow_reuse_address": not transport.unix}
+        if transport.tls:
+            bases = (TLSMixIn, *bases)
+            body["ssl_context"] = server_context()
+        return type(f"{self.name}_{transport.name}", bases, body)
 
 
 TRANSPORTS = [
@@ -89,6 +102,7 @@ TRANSPORTS = [
     Transport("tcp6", TCPServer, socket.AF_INET6, "::1"),
     Transport("udp4", UDPServer, socket.AF_INET, "127.0.0.1"),
     Transport("udp6", UDPServer, socket.AF_INET6, "::1"),
+    Transport("tls4", TCPServer, socket.AF_INET, "127.0.0.1", tls=True),
     Transport("unix_stream", UnixStreamServer, socket.AF_UNIX),
     Transport("unix_datagram", UnixDatagramServer, socket.AF_UNIX),
 ]

@@ -547,7 +547,6 @@ def test_close_without_shutdown(workers: Workers) -> None:
 def test_workers_do_not_outlive_the_parent(folder: Path) -> None:
     """When the parent is killed, its workers come to an end."""
     server = Inline(str(folder / "sock"), Handler)
-    server.settle_timeout = 0
     reader, writer = os.pipe()
     parent = os.fork()
     if parent == 0:

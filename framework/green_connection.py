@@ -1,0 +1,263 @@
+"""``GreenConnection``: a connection on which waiting parks the greenlet; ``connect()`` makes one to another server."""
+
+from __future__ import annotations
+
+import contextlib
+import socket as _socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from framework.connections import Connection, Phase
+from framework.events import CloseReason
+from framework.hub import Hub, Waiter, running_hub
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = ["GreenConnection", "connect"]
+
+_IDLE, _BUSY, _WRITING = Phase.IDLE, Phase.BUSY, Phase.WRITING
+# Octets of a line that ``rfile`` of a client's connection reads, as for a service's.
+_LINE_LIMIT = 16384
+_recv = _socket.socket.recv
+_recv_into = _socket.socket.recv_into
+_send = _socket.socket.send
+_fileno = _socket.socket.fileno
+
+
+class Turn:
+    """A lock that greenlets of one hub wait for; other threads may try to take it, and never wait."""
+
+    def __init__(self) -> None:
+        self._hub = running_hub()
+        self._taken = threading.Lock()
+        self._waiters: deque[Waiter] = deque()
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it, and tell whether that was possible."""
+        while not self._taken.acquire(blocking=False):
+            if not blocking:
+                return False
+            me = self._hub.current()
+            # First this and then another look; release() does it the other way round.
+            self._waiters.append(me)
+            if not self._taken.locked():
+                self._waiters.remove(me)
+                continue
+            self._hub.park()
+        return True
+
+    def release(self) -> None:
+        """Give it back; who waits looks again."""
+        self._taken.release()
+        if self._waiters:
+            self._hub.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiters:
+            self._hub.ready(self._waiters.popleft())
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *args: object) -> None:
+        self.release()
+
+
+class GreenConnection(Connection):
+    """A connection on which waiting parks the greenlet. Its descriptor does not block."""
+
+    __slots__ = ()
+
+    def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
+        super().__init__(family, kind, protocol, descriptor)
+        _socket.socket.setblocking(self, False)
+        self.hub: Hub = running_hub()
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive, as ``socket.recv()``; an end of the input when the server drains."""
+        hub, descriptor = self.hub, self.descriptor
+        if (
+            flags
+            or self._held
+            or self.drained
+            or self._tls is not None
+            or self.patience is not None
+            or hub.muted
+            or descriptor not in hub.registered
+        ):
+            return super().recv(bufsize, flags)
+        # The same without a call: this is what nearly every request passes through.
+        if self.phase is not _IDLE:
+            self.turns += 1
+            self.phase = _IDLE
+        hub.readers[descriptor] = hub.current()
+        hub.switch()
+        try:
+            data = _recv(self, bufsize)
+        except BlockingIOError:
+            data = self.raw_recv(bufsize)
+        self.phase = _BUSY
+        if not data and self.reason is None:
+            self.reason = CloseReason.PEER
+        return data
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
+        reader = self._reader
+        if (
+            self._held
+            or self._tls is not None
+            or type(data) is not bytes
+            or (reader is not None and reader.pending)
+        ):
+            super().sendall(data, flags)
+            return
+        before = self.phase
+        self.turns += 1
+        self.phase = _WRITING
+        try:
+            sent = _send(self, data, flags)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            with memoryview(data) as octets:
+                self._send_rest(octets, sent, flags)
+        self.phase = before
+
+    # -- how octets come and go: by waiting on the hub ---------------------------------------------------------
+
+    new_lock = Turn
+
+    def raw_recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive, when there is something."""
+        while True:
+            self._wait_readable(flags)
+            try:
+                return _recv(self, bufsize, flags)
+            except BlockingIOError:
+                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                    raise
+
+    def raw_recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive, when there is something."""
+        while True:
+            self._wait_readable(flags)
+            try:
+                return _recv_into(self, buffer, nbytes, flags)
+            except BlockingIOError:
+                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                    raise
+
+    def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """Send some, when there is room."""
+        while True:
+            try:
+                return _send(self, data, flags)
+            except BlockingIOError:
+                if flags & _socket.MSG_DONTWAIT:
+                    raise
+            self.wait_writable()
+
+    def raw_sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Send all, as there is room."""
+        with memoryview(data) as view, view.cast("B") as octets:
+            self._send_rest(octets, self.raw_send(octets, flags), flags)
+
+    def _send_rest(self, octets: memoryview, sent: int, flags: int) -> None:
+        while sent < len(octets):
+            self.wait_writable()
+            with contextlib.suppress(BlockingIOError):
+                sent += _send(self, octets[sent:], flags)
+                self.turns += 1
+
+    def _wait_readable(self, flags: int) -> None:
+        if flags & _socket.MSG_DONTWAIT:
+            return
+        timeout = self.patience
+        if timeout is None:
+            self.hub.wait_readable(self.descriptor)
+        elif timeout > 0:
+            _within(timeout, self.hub.wait_readable, self.descriptor, self.hub.readers)
+
+    def wait_writable(self) -> None:
+        """Wait until the connection takes output."""
+        timeout = self.patience
+        if timeout is None:
+            self.hub.wait_writable(self.descriptor)
+        elif timeout > 0:
+            _within(timeout, self.hub.wait_writable, self.descriptor, self.hub.writers)
+        else:
+            raise BlockingIOError
+
+    # -- timeouts, as sockets have them; the descriptor itself never blocks ----------------------------------------
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Wait up to ``value`` seconds in each of the calls above; ``None``: for ever, 0: not at all."""
+        self.patience = value
+
+    def gettimeout(self) -> float | None:
+        """Return what ``settimeout()`` was given."""
+        return self.patience
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Wait for ever, or not at all."""
+        self.patience = None if flag else 0.0
+
+    def detach(self) -> int:
+        """Give the descriptor away; the hub forgets it."""
+        self.hub.forget(self.descriptor)
+        return super().detach()
+
+    def close(self) -> None:
+        """Close, and let the hub forget the descriptor."""
+        if _fileno(self) >= 0:
+            self.hub.forget(self.descriptor)
+        super().close()
+
+
+def _within(timeout: float, wait: Callable[[int], None], descriptor: int, waiters: dict[int, Any]) -> None:
+    """Park by ``wait``, for ``timeout`` seconds at most."""
+    hub = running_hub()
+    me = hub.current()
+    expired = False
+
+    def expire() -> None:
+        nonlocal expired
+        if waiters.get(descriptor) is me:
+            del waiters[descriptor]
+            expired = True
+            me.switch()
+
+    timer = hub.call_later(timeout, expire)
+    wait(descriptor)
+    timer.cancel()
+    if expired:
+        raise TimeoutError("timed out")
+
+
+def connect(address: Any, family: int = _socket.AF_INET, timeout: float | None = None) -> GreenConnection:
+    """Connect to a stream server; the connection parks as a request's does.
+
+    Raises:
+        OSError: it cannot be connected; ``TimeoutError`` after ``timeout`` seconds.
+    """
+    plain = _socket.socket(family, _socket.SOCK_STREAM)
+    connection = GreenConnection(family, _socket.SOCK_STREAM, 0, plain.detach())
+    try:
+        _socket.socket.setblocking(connection, False)
+        connection.settimeout(timeout)
+        try:
+            _socket.socket.connect(connection, address)
+        except BlockingIOError:
+            connection.wait_writable()
+            error = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if error:
+                raise OSError(error, f"cannot connect to {address!r}") from None
+    except BaseException:
+        connection.close()
+        raise
+    connection.line_limit = _LINE_LIMIT
+    return connection
