@@ -13,6 +13,10 @@ all a program needs.
 ``processes``       ``ForkingMixIn``: a request in a process
 ``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``workers``         the threads of a pool, and what they wait on
+``children``        ``Children``: what a forking service knows of its requests' processes
+``worker_process``  ``Worker``: one process of a prefork server, from both sides
+``supervisor``      ``Supervisor``: keeps workers running
+``prefork``         ``PreforkMixIn``: a service in several processes
 ``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``addresses``       ``at``, ``Endpoint``: where to listen, as a URL
 ``listeners``       the socket of a service: bound, or taken over; IPv4 and IPv6 on one
@@ -53,6 +57,7 @@ from framework.handlers import (
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
 from framework.pool import PoolTCPService, PoolUnixStreamService, ThreadPoolMixIn
+from framework.prefork import PreforkMixIn
 from framework.processes import (
     ForkingMixIn,
     ForkingTCPServer,
@@ -95,6 +100,7 @@ __all__ = [
     "PeerCredentials",
     "PoolTCPService",
     "PoolUnixStreamService",
+    "PreforkMixIn",
     "StreamRequestHandler",
     "TCPServer",
     "ThreadPoolMixIn",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from _typeshed import HasFileno
+    from _typeshed import FileDescriptorLike
 
 
 __all__ = ["Loop", "Waker"]
@@ -83,11 +83,11 @@ class Loop:
         if waker is not None:
             selector.register(waker, selectors.EVENT_READ)
 
-    def watch(self, file: HasFileno) -> None:
+    def watch(self, file: FileDescriptorLike) -> None:
         """Report ``file`` from ``wait()`` when it turns readable."""
         self._selector.register(file, selectors.EVENT_READ)
 
-    def unwatch(self, file: HasFileno) -> None:
+    def unwatch(self, file: FileDescriptorLike) -> None:
         """Report ``file`` no more, which may have been closed meanwhile."""
         self._selector.unregister(file)
 

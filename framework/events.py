@@ -40,6 +40,9 @@ __all__ = [
     "RejectReason",
     "Rejected",
     "Saturated",
+    "WorkerExitReason",
+    "WorkerExited",
+    "WorkerStarted",
 ]
 
 _log = logging.getLogger("framework")
@@ -71,6 +74,23 @@ class RejectReason(enum.Enum):
 
     VERIFY = "verify_request"
     PEER_LIMIT = "max_connections_per_peer"
+
+
+class WorkerExitReason(enum.Enum):
+    """Why a worker process ended."""
+
+    CRASHED = "crashed"
+    """By a signal or with a failure, unasked."""
+    HUNG = "hung"
+    """Killed, since its loop stood still for ``heartbeat_timeout``."""
+    SPENT = "max_requests"
+    """It has served its share, and another took over."""
+    RESTARTED = "restarted"
+    """All workers are replaced, and another took over."""
+    STOPPED = "stopped"
+    """The server drains or ends."""
+    LEFT = "left"
+    """By itself, in good order: somebody sent it SIGTERM, or a handler shut it down."""
 
 
 class Event:
@@ -190,6 +210,27 @@ class DrainEnded(Event):
     abandoned: int
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerStarted(Event):
+    """A worker process was forked; its loop does not run yet."""
+
+    pid: int
+    slot: int
+    """From 0 on; a worker takes over the slot of the one it replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited(Event):
+    """A worker process has ended."""
+
+    pid: int
+    reason: WorkerExitReason
+    status: int | None
+    """What it exited with, or minus the signal that ended it; ``None`` if somebody else collected it."""
+    seconds: float
+    """Since it was started."""
+
+
 class Observer:
     """Told what happens; override what is of interest.
 
@@ -235,6 +276,12 @@ class Observer:
     def drain_ended(self, event: DrainEnded) -> None:
         """Take note of the end of a drain."""
 
+    def worker_started(self, event: WorkerStarted) -> None:
+        """Take note of a new worker; runs in the parent."""
+
+    def worker_exited(self, event: WorkerExited) -> None:
+        """Take note of a worker's end; runs in the parent."""
+
 
 _METHODS: dict[type[Event], str] = {
     ConnectionOpened: "connection_opened",
@@ -250,6 +297,8 @@ _METHODS: dict[type[Event], str] = {
     Saturated: "saturated",
     DrainBegan: "drain_began",
     DrainEnded: "drain_ended",
+    WorkerStarted: "worker_started",
+    WorkerExited: "worker_exited",
 }
 
 
@@ -272,6 +321,16 @@ class Observers:
             before = self._all
             self._set(tuple(each for each in before if each is not observer))
             return len(self._all) < len(before)
+
+    def after_fork(self) -> Observers:
+        """Return the same for a new process, where nobody holds their lock."""
+        copy = Observers()
+        copy._set(self._all)
+        return copy
+
+    def leave_to(self, observer: Observer, kind: type[Event]) -> None:
+        """Tell ``observer`` alone of one kind of event: what a child leaves word of, its parent tells."""
+        self._told = self._told | {kind: ((observer, getattr(observer, _METHODS[kind])),)}
 
     def wants(self, kind: type[Event]) -> bool:
         """Tell whether anybody wants events of that kind: ask before making one."""
@@ -357,6 +416,19 @@ class LoggingObserver(Observer):
         level = logging.WARNING if event.abandoned else logging.INFO
         counts = event.completed, event.forced, event.abandoned
         self._logger.log(level, "drained: %d completed, %d forced, %d abandoned", *counts)
+
+    def worker_started(self, event: WorkerStarted) -> None:
+        """Log at INFO."""
+        self._logger.info("worker %d started", event.pid)
+
+    def worker_exited(self, event: WorkerExited) -> None:
+        """Log at INFO, or at ERROR when it failed."""
+        failed = event.reason in {WorkerExitReason.CRASHED, WorkerExitReason.HUNG}
+        how = f", status {event.status}" if event.status else ""
+        level = logging.ERROR if failed else logging.INFO
+        self._logger.log(
+            level, "worker %d %s after %.1f s%s", event.pid, event.reason.value, event.seconds, how
+        )
 
 
 class ConnectionLoggingObserver(LoggingObserver):

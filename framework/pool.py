@@ -45,7 +45,7 @@ from framework.workers import Workers
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from _typeshed import HasFileno
+    from _typeshed import FileDescriptorLike
 
     from framework.handlers import ExchangeHandler
 
@@ -60,11 +60,11 @@ class PoolLoop(Loop):
         self._workers = workers
         workers.wake = self.wake
 
-    def watch(self, file: HasFileno) -> None:
+    def watch(self, file: FileDescriptorLike) -> None:
         """Let the workers accept."""
-        self._workers.watch(file.fileno())
+        self._workers.watch(file if isinstance(file, int) else file.fileno())
 
-    def unwatch(self, file: HasFileno) -> None:
+    def unwatch(self, file: FileDescriptorLike) -> None:
         """Let the workers accept nothing."""
         self._workers.unwatch()
 

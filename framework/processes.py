@@ -42,6 +42,9 @@ class ForkingMixIn(MixIn[RequestT, AddressT]):
     active_children: set[int] | None = None
     """Process ids of the children not collected yet; ``None`` before the first."""
 
+    # A service pauses its listener instead, so that its loop can always be woken.
+    _waits_at_max_children: bool = True
+
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
@@ -56,20 +59,29 @@ class ForkingMixIn(MixIn[RequestT, AddressT]):
         if self.active_children is None:
             return
         self.__reap(blocking=blocking)
-        while len(self.active_children) >= self.max_children:
-            _wait_for_any(self.active_children)
+        while self._waits_at_max_children and len(self.active_children) >= self.max_children:
+            wait_for_any(self.active_children)
             self.__reap(blocking=False)
 
     def __reap(self, *, blocking: bool) -> None:
         children = self.active_children or set()
         for child in children.copy():
+            status: int | None
             try:
-                pid, _ = os.waitpid(child, 0 if blocking else os.WNOHANG)
+                pid, status = os.waitpid(child, 0 if blocking else os.WNOHANG)
             except ChildProcessError:
                 # The program collected it itself, or ignores SIGCHLD (wait(2)).
-                pid = child
+                pid, status = child, None
             if pid:
                 children.discard(child)
+                self._child_ended(child, status)
+
+    def _fork(self, request: RequestT, client_address: AddressT) -> int:
+        """Fork, as fork(2): for a service to note whose child it is."""
+        return os.fork()
+
+    def _child_ended(self, pid: int, status: int | None) -> None:
+        """Take note of a child's end; ``status`` is that of wait(2), or ``None`` if somebody else collected it."""
 
     def handle_timeout(self) -> None:
         """Collect children: no request came for ``timeout`` seconds."""
@@ -85,7 +97,7 @@ class ForkingMixIn(MixIn[RequestT, AddressT]):
         Raises:
             OSError: no process could be made; the loop reports it and closes the request.
         """
-        pid = os.fork()
+        pid = self._fork(request, client_address)
         if pid == 0:
             self.__run(request, client_address)
         if self.active_children is None:
@@ -114,8 +126,8 @@ class ForkingMixIn(MixIn[RequestT, AddressT]):
         self.collect_children(blocking=self.block_on_close)
 
 
-def _wait_for_any(pids: Iterable[int]) -> None:
-    """Wait until at least one of the children has ended, and collect none."""
+def wait_for_any(pids: Iterable[int], timeout: float | None = None) -> None:
+    """Wait until at least one of the children has ended, for ``timeout`` seconds at most, and collect none."""
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         try:
@@ -129,7 +141,7 @@ def _wait_for_any(pids: Iterable[int]) -> None:
             # Linux before 5.3, another system, or out of descriptors: the caller looks again shortly.
             time.sleep(0.01)
             return
-        selector.select()
+        selector.select(timeout)
 
 
 class ForkingTCPServer(ForkingMixIn, TCPServer[_socket.socket, InetAddressT]):

@@ -141,7 +141,7 @@ class BaseServer(Generic[RequestT, AddressT]):
 
     def _open_loop(self) -> Loop:
         """Return what ``serve_forever()`` is to wait with."""
-        return Loop(_selector_class()(), _waker())
+        return Loop(selector_class()(), waker())
 
     def shutdown(self) -> None:
         """Stop ``serve_forever()`` and wait until it has returned.
@@ -169,7 +169,7 @@ class BaseServer(Generic[RequestT, AddressT]):
         limits = [limit for limit in (self.socket.gettimeout(), self.timeout) if limit is not None]
         timeout = min(limits) if limits else None
         deadline = None if timeout is None else time.monotonic() + timeout
-        with Loop(_selector_class()()) as loop:
+        with Loop(selector_class()()) as loop:
             loop.watch(self)
             while not loop.wait(timeout):
                 if deadline is not None:
@@ -252,13 +252,13 @@ class BaseServer(Generic[RequestT, AddressT]):
         self.server_close()
 
 
-def _selector_class() -> type[selectors.BaseSelector]:
+def selector_class() -> type[selectors.BaseSelector]:
     """Return the selector to wait with: programs replace this name on the package."""
     chosen: type[selectors.BaseSelector] = vars(sys.modules["framework"])["_ServerSelector"]
     return chosen
 
 
-def _waker() -> Waker | None:
+def waker() -> Waker | None:
     """Return what shutdown() wakes the loop with, or ``None`` where it must be polled for."""
     try:
         return Waker()

@@ -20,6 +20,7 @@ import errno
 import ipaddress
 import math
 import os
+import selectors
 import socket as _socket
 import sys
 import threading
@@ -29,8 +30,10 @@ from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
 from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
+from framework.children import Child, Children
 from framework.connections import Connection, Connections, HandshakeError, LineTooLongError, Phase
 from framework.events import (
     AcceptFailed,
@@ -55,13 +58,11 @@ from framework.handover import adopt, endpoint_of
 from framework.inet import TCPServer, UDPServer
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
 from framework.listeners import locate
+from framework.processes import ForkingMixIn, wait_for_any
 from framework.server import LASTING_ERRORS, REST
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
 from framework.unix_service import UnixListener
-
-if TYPE_CHECKING:
-    from framework._loop import Loop
 
 __all__ = [
     "ConnectionInfo",
@@ -199,6 +200,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__endpoint: Endpoint | None = None
         self.__last_turn = 0.0
         self.__connections = Connections()
+        self.__children = Children()
         self.__observers = Observers()
         for make in self.observers:
             self.__observers.attach(make())
@@ -218,6 +220,10 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__accepts_itself = (
             getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
         )
+        owner = next((each for each in type(self).__mro__ if "allow_reuse_address" in vars(each)), None)
+        if self.__datagrams and owner is ServiceMixIn:
+            # Datagram sockets know no TIME_WAIT; there it would let a second server take the port (socket(7)).
+            self.allow_reuse_address = False
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -391,25 +397,51 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         return self.__drain(self.drain_timeout if deadline is None else deadline)
 
     def __drain(self, seconds: float) -> DrainResult:
-        asked = set(self.__connections)
         if self.__observers.wants(DrainBegan):
-            self.__observers.tell(DrainBegan(len(asked), seconds))
-        self._ask_to_end(fresh=False)
-        first = min(_FRESH, seconds)
-        # The loop may be accepting one just now: it is over when the loop has let go of the listener, too.
-        over = self.__connections.wait_for(lambda count: count == 0 and not self.__watching, first)
-        if not over:
-            self._ask_to_end()
-            over = self.__connections.wait_for(lambda count: count == 0, seconds - first)
-        late = set[Connection]() if over else set(self.__connections)
-        if late:
-            self._cut_all()
-        self.__connections.wait_for(lambda count: count == 0, _GRACE if late else 0)
-        abandoned = late.intersection(self.__connections)
-        result = DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
+            self.__observers.tell(DrainBegan(self._open_requests(), seconds))
+        result = self._end_requests(seconds)
         if self.__observers.wants(DrainEnded):
             self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
         return result
+
+    def __requests(self) -> set[object]:
+        """Return what a drain waits for: connections, and the children that have none since they serve a datagram."""
+        lone = (child for child in self.__children if not isinstance(child.request, Connection))
+        return {*self.__connections, *lone}
+
+    def _open_requests(self) -> int:
+        """Return how many requests a drain would wait for."""
+        return len(self.__requests())
+
+    def _end_requests(self, seconds: float) -> DrainResult:
+        """Ask every request to end, and after ``seconds`` end it."""
+        asked = self.__requests()
+        self._ask_to_end(fresh=False)
+        first = min(_FRESH, seconds)
+        # The loop may be accepting one just now: it is over when the loop has let go of the listener, too.
+        over = self.__wait_for_requests(first) and self.__connections.wait_for(
+            lambda _: not self.__watching, first
+        )
+        if not over:
+            self._ask_to_end()
+            over = self.__wait_for_requests(seconds - first)
+        late = set[object]() if over else self.__requests()
+        if late:
+            self._cut_all()
+        self.__wait_for_requests(_GRACE if late else 0)
+        abandoned = late & self.__requests()
+        return DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
+
+    def __wait_for_requests(self, seconds: float) -> bool:
+        """Wait until all have ended, for ``seconds`` at most; tell whether they have."""
+        deadline = time.monotonic() + seconds
+        if isinstance(self, ForkingMixIn):
+            # Whether or not the loop still runs, which would collect them too.
+            while self.__children and (left := deadline - time.monotonic()) > 0:
+                wait_for_any(list(self.active_children or ()), left)
+                self.collect_children()
+        left = max(deadline - time.monotonic(), 0)
+        return self.__connections.wait_for(lambda count: count == 0, left) and not self.__children
 
     def _ask_to_end(self, *, fresh: bool = True) -> None:
         """Let connections that wait for a request meet the end of their input, now or when they wait next.
@@ -426,11 +458,13 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             connection.drained = True
             if connection.phase is Phase.IDLE:
                 connection.end_input(CloseReason.DRAIN)
+        self.__children.tell_to_end()  # who look at their connections likewise
 
     def _cut_all(self) -> None:
-        """End all connections, both ways."""
+        """End all connections, both ways, and all children."""
         for connection in self.__connections:
             connection.cut(CloseReason.DRAIN)
+        self.__children.kill()
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
@@ -439,11 +473,14 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         # go of it.
         self.socket.close()
         abandoned = 0
-        if len(self.__connections) and self.__thread is not threading.current_thread():
+        # A request that runs on the loop cannot wait for itself; one in a child is no such request.
+        on_loop = self.__thread is threading.current_thread() and not isinstance(self, ForkingMixIn)
+        if self._open_requests() and not on_loop:
             abandoned = self.__drain(self.drain_timeout).abandoned
         if abandoned:
             # The mix-in for threads would wait for the stuck ones; nobody else has threads by that name.
             vars(self).pop("_threads", None)
+        self.__children.tell_to_end()  # gives back what that takes
         super().server_close()
 
     def __take(self, step: Step) -> None:
@@ -471,7 +508,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__overloaded = full
             kind = Overloaded if full else Recovered
             if self.__observers.wants(kind):
-                self.__observers.tell(kind(len(self.__connections)))
+                self.__observers.tell(kind(self._open_requests()))
             full = self.__full()  # again: who left before the mark was set saw no need to wake the loop
         loop = self.__loop
         if loop is None:
@@ -549,6 +586,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         )
 
     def __full(self) -> bool:
+        if isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
+            return True
         limit = self.max_connections
         return limit is not None and len(self.__connections) >= limit
 
@@ -692,6 +731,85 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         loop = self.__loop
         if self.__overloaded and loop is not None:
             loop.wake()
+
+    # -- requests in children (ForkingMixIn) ---------------------------------------------------------------------
+
+    _waits_at_max_children = False
+
+    def _fork(self, request: RequestT, client_address: AddressT) -> int:
+        pid, child, told = self.__children.fork(request, client_address)
+        if pid == 0:
+            self.__serve_alone(child, told)
+        elif self.__loop is not None and child.fileno() >= 0:
+            self.__loop.watch(child)
+        return pid
+
+    def _child_ended(self, pid: int, status: int | None) -> None:
+        child = self.__children.remove(pid)
+        if child is None:
+            return
+        if self.__loop is not None and child.fileno() >= 0:
+            with contextlib.suppress(KeyError):  # an earlier loop watched it
+                self.__loop.unwatch(child)
+        request = child.request
+        connection = request if isinstance(request, Connection) else None
+        reason = CloseReason.ERROR if child.reason is None else child.reason
+        forced = connection is not None and connection.reason is not None
+        # A child that raised has told so itself, and left with 1.
+        code = os.waitstatus_to_exitcode(status) if status is not None else 0
+        if code not in {0, 1} and not forced and self.__observers.wants(HandlerFailed):
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+            self.__observers.tell(HandlerFailed(child.address, ChildProcessError(f"process {pid} {how}")))
+        child.close()
+        if connection is not None and self.__connections.claim(connection):
+            connection.reason = connection.reason or reason
+            self.__closed(connection)
+
+    def __serve_alone(self, child: Child, told: int) -> None:
+        """Become the child: it has one connection, whose end the parent will tell, and no listener."""
+        state = self.__state
+        self._after_fork()
+        self.__state = state
+        self.__observers.leave_to(child, ConnectionClosed)
+        connection = child.request
+        if not isinstance(connection, Connection):
+            return
+        number, opened = connection.number, connection.opened
+        self.__connections.add(connection)
+        connection.number, connection.opened = number, opened
+        # When the parent closes its own, clients are to be refused rather than wait for nobody.
+        self.socket.close()
+        threading.Thread(target=self.__attend, args=(told,), daemon=True).start()
+
+    def __attend(self, told: int) -> None:
+        """Do for a child's only connection what the loop does for those of the parent."""
+        drained_at = math.inf
+        with Loop(selectors.DefaultSelector()) as loop:
+            loop.watch(told)
+            while True:
+                if loop.wait(self.__tick):
+                    loop.unwatch(told)
+                    self.__state = ServerState.DRAINING
+                    drained_at = time.monotonic()
+                now = time.monotonic()
+                if now >= drained_at:
+                    self._ask_to_end(fresh=now >= drained_at + _FRESH)
+                self.__sweep(now)
+
+    def _after_fork(self) -> None:
+        """Forget, in a new process, what is the parent's: its loop, threads, locks, connections and children."""
+        self.__state = ServerState.BOUND
+        self.__state_guard = threading.Condition()
+        self.__observers = self.__observers.after_fork()
+        self.__connections = Connections()
+        self.__children = Children()
+        self.__thread = None
+        self.__stopped = threading.Event()
+        self.__loop = None
+        self.__overloaded = False
+        self._BaseServer__loop = None
+        self._BaseServer__is_shut_down = threading.Event()
+        self._BaseServer__shutdown_request = False
 
 
 def _linger(connection: Connection) -> None:

@@ -18,6 +18,7 @@ import framework
 from framework import ForkingMixIn, TCPServer, ThreadingMixIn, UDPServer, UnixDatagramServer, UnixStreamServer
 from framework.greenlets import GreenletMixIn
 from framework.pool import ThreadPoolMixIn
+from framework.prefork import PreforkMixIn
 from framework.service import ServiceMixIn
 from framework.tls import TLSMixIn
 from tests.framework.certificates import client_context, server_context
@@ -80,6 +81,8 @@ class Model:
     mixins: tuple[type, ...]
     concurrent: bool = True
     where: str = "loop"
+    takes_one: bool = True
+    """Whether ``handle_request()`` is to be had."""
 
     def carries(self, transport: Transport) -> bool:
         """Tell whether the two go together: TLS is for services."""
@@ -113,6 +116,9 @@ MODELS = [
     Model("greenlet", (GreenletMixIn,)),
     Model("service_thread", (ServiceMixIn, ThreadingMixIn), where="thread"),
     Model("pool", (ThreadPoolMixIn,), where="thread"),
+    Model("service_fork", (ServiceMixIn, ForkingMixIn), where="process"),
+    Model("prefork", (PreforkMixIn,), concurrent=False, where="process", takes_one=False),
+    Model("prefork_thread", (PreforkMixIn, ThreadingMixIn), where="process, thread", takes_one=False),
 ]
 
 STREAMS = [transport for transport in TRANSPORTS if not transport.datagrams]
