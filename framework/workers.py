@@ -68,6 +68,8 @@ class Workers:
         # How many events each has taken, in a cell that nobody else writes to.
         self._threads: dict[threading.Thread, list[int]] = {}
         self._idle: dict[threading.Thread, None] = {}
+        # Those that the pool's end has ended, perhaps still in their last steps.
+        self._left: list[threading.Thread] = []
         self._started = 0
         self._alerted = False
         self._failing = False
@@ -179,6 +181,7 @@ class Workers:
         """Serve again; tell whether that is possible."""
         with self._lock:
             self._serving = not self._ended
+            self._left.clear()
             return self._serving
 
     def close(self) -> None:
@@ -209,7 +212,7 @@ class Workers:
         with self._lock:
             if self._serving or threading.current_thread() in self._threads:
                 return
-            threads = list(self._threads)
+            threads = [*self._threads, *self._left]
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))
 
@@ -305,6 +308,7 @@ class Workers:
                 forsaken = not self._threads
             else:
                 forsaken = False
+                self._left.append(thread)
                 if self._threads:
                     os.eventfd_write(self._alarm, 1)
                 else:
