@@ -4,31 +4,49 @@ The server class deals with communication, the handler with the protocol. Every 
 stdlib's ``socketserver`` is here with its meaning unchanged, so that ``import framework as socketserver`` is
 all a program needs.
 
+The letter, which is the original's:
+
 ==================  =====================================================================================
 ``server``          ``BaseServer``: the hooks, in the order in which a request passes them; read it first
 ``inet``            ``TCPServer``, ``UDPServer``
 ``unix``            ``UnixStreamServer``, ``UnixDatagramServer``
-``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``ExchangeHandler``, ``DatagramRequestHandler``
+``handlers``        ``BaseRequestHandler``, ``StreamRequestHandler``, ``DatagramRequestHandler``, ``ExchangeHandler``
 ``threads``         ``ThreadingMixIn``: a request in a thread
 ``processes``       ``ForkingMixIn``: a request in a process
-``pool``            ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
-``workers``         the threads of a pool, and what they wait on
-``children``        ``Children``: what a forking service knows of its requests' processes
-``worker_process``  ``Worker``: one process of a prefork server, from both sides
-``supervisor``      ``Supervisor``: keeps workers running
-``prefork``         ``PreforkMixIn``: a service in several processes
-``outbox``          ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
-``addresses``       ``at``, ``Endpoint``: where to listen, as a URL
-``listeners``       the socket of a service: bound, or taken over; IPv4 and IPv6 on one
-``unix_service``    Unix sockets with mode, owner and stale paths seen to; ``PeerCredentials``: who is there
-``handover``        sockets from systemd, from whoever started the program, and from its earlier life
-``systemd``         what a service and its manager say to each other
-``activation``      ``serve``: several services in one process, by the signals of operators
-``_signals``        hearing signals on the main thread, and losing none
-``testing``         the testing kit, to be imported by itself; ``pytest_plugin`` makes fixtures of it
 ``_loop``           how a server waits, and is woken
 ``_types``          addresses, type variables, what may stand as a handler
 ==================  =====================================================================================
+
+Services, which are opt-in on top of it:
+
+====================  ===================================================================================
+``service``           ``ServiceMixIn``: what makes a server a service; read it second
+``lifecycle``         its states as a table; ``DrainResult``
+``connections``       ``Connection``: a socket that knows what it is doing; the registry; ``Reader``
+``events``            what a service tells about itself; ``Observer``; logging as one of them
+``pool``              ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
+``workers``           the threads of a pool, and what they wait on
+``greenlets``         ``GreenletMixIn``: a request in a greenlet, all on one hub (extra ``greenlets``)
+``hub``               the epoll on which greenlets wait; ``watchdog``: who holds it
+``green_connection``  a connection on which waiting parks the greenlet
+``cooperative``       ``sleep``, ``Event``, ``Lock``, ``Queue``, threads: what else greenlets wait for
+``prefork``           ``PreforkMixIn``: a service in several processes
+``supervisor``        ``Supervisor``: keeps them running
+``worker_process``    one of them, from both sides
+``children``          what a forking service knows of its requests' processes
+``batches``           ``DatagramBatchMixIn``: a handler for all datagrams that are there
+``tls``               ``TLSMixIn``; ``tls_connection``: a connection over TLS, from the start or by STARTTLS
+``proxy``             ``ProxyMixIn``; ``proxy_protocol``: versions 1 and 2, without I/O
+``outbox``            ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
+``addresses``         ``at``, ``Endpoint``: where to listen, as a URL
+``listeners``         the socket of a service: bound, or taken over; IPv4 and IPv6 on one
+``unix_service``      Unix sockets with mode, owner and stale paths seen to; ``PeerCredentials``: who is there
+``handover``          sockets from systemd, from whoever started the program, and from its earlier life
+``systemd``           what a service and its manager say to each other
+``activation``        ``serve``: several services in one process, by the signals of operators
+``_signals``          hearing signals on the main thread, and losing none
+``testing``           the testing kit, to be imported by itself; ``pytest_plugin`` makes fixtures of it
+====================  ===================================================================================
 """
 
 # Programs reach these modules through this one: ``socketserver.socket.error`` is an old habit.
@@ -66,6 +84,13 @@ from framework.processes import (
     ForkingUnixStreamServer,
 )
 from framework.server import BaseServer
+from framework.service import (
+    ServiceMixIn,
+    TCPService,
+    ThreadingTCPService,
+    ThreadingUnixStreamService,
+    UnixStreamService,
+)
 from framework.threads import (
     ThreadingMixIn,
     ThreadingTCPServer,
@@ -101,18 +126,23 @@ __all__ = [
     "PoolTCPService",
     "PoolUnixStreamService",
     "PreforkMixIn",
+    "ServiceMixIn",
     "StreamRequestHandler",
     "TCPServer",
+    "TCPService",
     "ThreadPoolMixIn",
     "ThreadingMixIn",
     "ThreadingTCPServer",
+    "ThreadingTCPService",
     "ThreadingUDPServer",
     "ThreadingUnixDatagramServer",
     "ThreadingUnixStreamServer",
+    "ThreadingUnixStreamService",
     "UDPServer",
     "UnixDatagramServer",
     "UnixPeer",
     "UnixStreamServer",
+    "UnixStreamService",
     "at",
     "serve",
 ]
