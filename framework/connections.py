@@ -328,14 +328,13 @@ class Connection(socket.socket):
         self.turns += 1
         self.phase = _WRITING
         try:
-            with memoryview(data) as view:
-                if view.nbytes <= _PIECE:
-                    self.raw_sendall(data, flags)
-                else:
-                    with view.cast("B") as octets:
-                        for start in range(0, len(octets), _PIECE):
-                            self.raw_sendall(octets[start : start + _PIECE], flags)
-                            self.turns += 1
+            if type(data) is bytes and len(data) <= _PIECE:  # as mostly
+                self.raw_sendall(data, flags)
+                return
+            with memoryview(data) as view, view.cast("B") as octets:
+                for start in range(0, len(octets), _PIECE):
+                    self.raw_sendall(octets[start : start + _PIECE], flags)
+                    self.turns += 1
         finally:
             # Whoever writes from another thread found the handler's waiting for input, and leaves it so.
             if self.phase is _WRITING:
@@ -497,7 +496,7 @@ class Reader(io.BufferedIOBase):
     def peek(self, size: int = 0, /) -> bytes:
         """Return what is there without reading it, after waiting once if nothing is."""
         if not self.pending:
-            self.fill(self._receive(begun=False))
+            self.fill(self._connection.recv(_CHUNK))
         return self._data[self._position :]
 
     def close(self) -> None:
