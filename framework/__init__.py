@@ -50,11 +50,13 @@ Services, which are opt-in on top of it:
 """
 
 # Programs reach these modules through this one: ``socketserver.socket.error`` is an old habit.
+import importlib
 import os as os
 import selectors as selectors
 import socket as socket
 import sys as sys
 import threading as threading
+from typing import TYPE_CHECKING
 
 from framework import handlers, server, threads
 
@@ -64,8 +66,6 @@ from framework._types import HandlerFactory
 from framework._types import Inet6Address as Inet6Address
 from framework._types import InetAddress as InetAddress
 from framework._types import UnixAddress as UnixAddress
-from framework.activation import serve
-from framework.addresses import AddressError, Endpoint, at
 from framework.handlers import (
     BaseRequestHandler,
     DatagramRequestHandler,
@@ -74,8 +74,6 @@ from framework.handlers import (
 )
 from framework.inet import TCPServer, UDPServer
 from framework.outbox import Flusher, Outbox
-from framework.pool import PoolTCPService, PoolUnixStreamService, ThreadPoolMixIn
-from framework.prefork import PreforkMixIn
 from framework.processes import (
     ForkingMixIn,
     ForkingTCPServer,
@@ -84,13 +82,6 @@ from framework.processes import (
     ForkingUnixStreamServer,
 )
 from framework.server import BaseServer
-from framework.service import (
-    ServiceMixIn,
-    TCPService,
-    ThreadingTCPService,
-    ThreadingUnixStreamService,
-    UnixStreamService,
-)
 from framework.threads import (
     ThreadingMixIn,
     ThreadingTCPServer,
@@ -99,7 +90,6 @@ from framework.threads import (
     ThreadingUnixStreamServer,
 )
 from framework.unix import UnixDatagramServer, UnixStreamServer
-from framework.unix_service import PeerCredentials, UnixPeer
 
 # Programs import these too, and replace the selector.
 _NoThreads = threads.NoThreads
@@ -108,11 +98,9 @@ _SocketWriter = handlers.SocketWriter
 _Threads = threads.Threads
 
 __all__ = [
-    "AddressError",
     "BaseRequestHandler",
     "BaseServer",
     "DatagramRequestHandler",
-    "Endpoint",
     "ExchangeHandler",
     "Flusher",
     "ForkingMixIn",
@@ -122,27 +110,60 @@ __all__ = [
     "ForkingUnixStreamServer",
     "HandlerFactory",
     "Outbox",
-    "PeerCredentials",
-    "PoolTCPService",
-    "PoolUnixStreamService",
-    "PreforkMixIn",
-    "ServiceMixIn",
     "StreamRequestHandler",
     "TCPServer",
-    "TCPService",
-    "ThreadPoolMixIn",
     "ThreadingMixIn",
     "ThreadingTCPServer",
-    "ThreadingTCPService",
     "ThreadingUDPServer",
     "ThreadingUnixDatagramServer",
     "ThreadingUnixStreamServer",
-    "ThreadingUnixStreamService",
     "UDPServer",
     "UnixDatagramServer",
-    "UnixPeer",
     "UnixStreamServer",
-    "UnixStreamService",
-    "at",
-    "serve",
 ]
+
+# The services are imported when they are first asked for (PEP 562): a program that wants the letter alone starts as
+# fast with it as with the original, and ``import *`` brings it no more than that.
+if TYPE_CHECKING:
+    from framework.activation import serve as serve
+    from framework.addresses import AddressError as AddressError
+    from framework.addresses import Endpoint as Endpoint
+    from framework.addresses import at as at
+    from framework.pool import PoolTCPService as PoolTCPService
+    from framework.pool import PoolUnixStreamService as PoolUnixStreamService
+    from framework.pool import ThreadPoolMixIn as ThreadPoolMixIn
+    from framework.prefork import PreforkMixIn as PreforkMixIn
+    from framework.service import ServiceMixIn as ServiceMixIn
+    from framework.service import TCPService as TCPService
+    from framework.service import ThreadingTCPService as ThreadingTCPService
+    from framework.service import ThreadingUnixStreamService as ThreadingUnixStreamService
+    from framework.service import UnixStreamService as UnixStreamService
+    from framework.unix_service import PeerCredentials as PeerCredentials
+    from framework.unix_service import UnixPeer as UnixPeer
+
+_SERVICES = {
+    "serve": "activation",
+    "AddressError": "addresses",
+    "Endpoint": "addresses",
+    "at": "addresses",
+    "PoolTCPService": "pool",
+    "PoolUnixStreamService": "pool",
+    "ThreadPoolMixIn": "pool",
+    "PreforkMixIn": "prefork",
+    "ServiceMixIn": "service",
+    "TCPService": "service",
+    "ThreadingTCPService": "service",
+    "ThreadingUnixStreamService": "service",
+    "UnixStreamService": "service",
+    "PeerCredentials": "unix_service",
+    "UnixPeer": "unix_service",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return a name of the services."""
+    if name not in _SERVICES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(f"framework.{_SERVICES[name]}"), name)
+    globals()[name] = found
+    return found
