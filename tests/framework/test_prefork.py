@@ -26,6 +26,7 @@ from framework import (
     StreamRequestHandler,
     TCPServer,
     ThreadingMixIn,
+    ThreadPoolMixIn,
     UDPServer,
     UnixStreamServer,
 )
@@ -226,14 +227,18 @@ def test_suspend_and_resume(folder: Path) -> None:
             assert ask(client)
 
 
-@pytest.mark.parametrize("mixin", ["greenlets", "children"])
+@pytest.mark.parametrize("mixin", ["greenlets", "children", "pool"])
 def test_other_models_inside(folder: Path, mixin: str) -> None:
-    """Greenlets and children run inside each worker."""
+    """Greenlets, children and pools run inside each worker."""
     if mixin == "greenlets":
         pytest.importorskip("greenlet")
         from framework.greenlets import GreenletMixIn
 
         class Server(PreforkMixIn, GreenletMixIn, UnixStreamServer):  # pyright: ignore[reportRedeclaration]
+            workers = 2
+    elif mixin == "pool":
+
+        class Server(PreforkMixIn, ThreadPoolMixIn, UnixStreamServer):  # type: ignore[no-redef]
             workers = 2
     else:
 
