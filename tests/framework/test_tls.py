@@ -518,7 +518,7 @@ def test_a_reply_cut_short_is_seen_to_be() -> None:
     with running(Service, handler(handle)) as (server, _), connect(server) as client:
         assert read(client, 7) == b"half of"
         # An SSLEOFError, except for older patch releases of 3.11.
-        with pytest.raises(ssl.SSLError, match="(?i)eof"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)eof"):
             client.recv(1)
 
 
