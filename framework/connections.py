@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Connections", "HandshakeError", "LineTooLongError", "Phase", "Reader"]
 
+# Octets of a line that ``rfile`` reads, unless a service says otherwise. Twisted's limit.
+LINE_LIMIT = 16384
 # Octets asked of one recv(): more than most peers have under way, less than a page table notices.
 _CHUNK = 32768
 # Octets held at most. Beyond, there is little left to gain from fewer system calls.

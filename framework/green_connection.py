@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from framework.connections import Connection, Phase
+from framework.connections import LINE_LIMIT, Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub, Waiter, running_hub
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["GreenConnection", "connect"]
 
 _IDLE, _BUSY, _WRITING = Phase.IDLE, Phase.BUSY, Phase.WRITING
-# Octets of a line that ``rfile`` of a client's connection reads, as for a service's.
-_LINE_LIMIT = 16384
 _recv = _socket.socket.recv
 _recv_into = _socket.socket.recv_into
 _send = _socket.socket.send
@@ -259,5 +257,5 @@ def connect(address: Any, family: int = _socket.AF_INET, timeout: float | None =
     except BaseException:
         connection.close()
         raise
-    connection.line_limit = _LINE_LIMIT
+    connection.line_limit = LINE_LIMIT
     return connection

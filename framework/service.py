@@ -34,7 +34,7 @@ from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
 from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
 from framework.children import Child, Children
-from framework.connections import Connection, Connections, HandshakeError, LineTooLongError, Phase
+from framework.connections import LINE_LIMIT, Connection, Connections, HandshakeError, LineTooLongError, Phase
 from framework.events import (
     AcceptFailed,
     CloseReason,
@@ -171,7 +171,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     """For a connection as a whole. Off: protocols differ too much."""
     drain_timeout: float = 15
     """For the requests that run when the server closes. Thousand Island waits 15 s too."""
-    line_limit: int = 16384
+    line_limit: int = LINE_LIMIT
     """Octets of a line that ``rfile`` reads. Twisted's limit."""
     accept_burst: int = 64
     """Connections accepted per turn of the loop, so that those who are served get theirs."""
