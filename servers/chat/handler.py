@@ -46,7 +46,7 @@ class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
         host = self.client_address[0]
         user = User(_outbox(self.server, self.request, host), host, self.server.clock())
         self.client = Client(self.server, user)
-        self.server.enter(self.client)
+        self.server.enter(self.client, self.request)
 
     def handle(self) -> None:
         """Converse until one side has had enough."""

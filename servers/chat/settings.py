@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.settings import ServerSettings, SettingsError, at_least, between, matching, setting
+from framework.addresses import AddressError, Endpoint
+from shared.settings import ServerSettings, SettingsError, at_least, between, endpoint, matching, setting
 
 __all__ = ["Settings"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings(ServerSettings):
-    """The settings of a chat server; each is a flag of the program, too.
+    """A chat server that speaks IRC.
 
     Raises:
         SettingsError: one of them cannot be used.
     """
 
-    host: str = setting("127.0.0.1", "IPv4 address or host name to listen on; 0.0.0.0: on every interface")
-    port: int = setting(6667, "port to listen on; 0: any that is free", between(0, 65535))
+    host: str = setting(
+        "127.0.0.1", "address or name to listen on; ::: on every interface", group="Listening"
+    )
+    port: int = setting(6667, "port to listen on; 0: any that is free", between(0, 65535), group="Listening")
+    bind: tuple[str, ...] = setting(
+        (), "one URL to listen on, instead of host and port", endpoint("tcp"), group="Listening", form="URL"
+    )
     # RFC 2812 section 2.3.1: a server's name is a host's, and has at most 63 characters.
     name: str = setting(
         "irc.localhost", "the server's name", matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", "a host name")
@@ -48,6 +54,25 @@ class Settings(ServerSettings):
     farewell: float = setting(
         0.5, "seconds that a leaving client may take to read what is left", between(0, 60)
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.bind) > 1:
+            raise SettingsError("bind", self.bind[1], "the chat listens on one address: leave out the others")
+        try:
+            Endpoint.parse(self.url)
+        except AddressError as error:
+            raise SettingsError("host", self.host, f"give an address or a name ({error.problem})") from None
+
+    @property
+    def url(self) -> str:
+        """Where to listen."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.bind[0] if self.bind else f"tcp://{host}:{self.port}"
+
+    def check(self) -> None:
+        """Read the message of the day."""
+        self.read_motd()
 
     def read_motd(self) -> list[str]:
         """Return the message of the day, line by line; none if there is no file."""
