@@ -18,13 +18,14 @@ import inspect
 import json
 import logging
 import platform
+import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, TypeGuard, TypeVar, get_args, get_origin, get_type_hints
 
 from cyclopts import (
     App,
@@ -111,8 +112,8 @@ def load(program: str, settings: type[SettingsT], arguments: Sequence[str] | Non
 def reread(old: SettingsT, *names: str) -> SettingsT:
     """Return ``old`` with what ``names`` are set to now, for a server's ``reload()``; what else has changed is logged.
 
-    Where the settings cannot be used, the error is logged and ``old`` returned; likewise, without a word, where
-    they were not loaded but made.
+    Where the settings cannot be used, the error is logged, and what is returned is ``old`` itself; likewise, without a
+    word, where they were made rather than loaded.
     """
     if old.loaded_by is None:
         return old
@@ -221,26 +222,57 @@ def _as_text(cls: type[Table], source: _Source) -> dict[str, Any]:
         name = key.replace("-", "_")
         if name not in settings:
             continue  # for cyclopts to complain about
-        origin = replace(source.place, name=f"{source.place.name}{key}")
+        hint, details = hints[name], settings[name].metadata
+        several = value if _is_list(value) and get_origin(hint) is tuple else [value]
+        wanted = None
         if source.program and name in _NOT_IN_FILE:
-            raise _error(name, value, f"leave it out, and use {flag(name)}", origin)
-        pair = settings[name].metadata.get("pair")
-        if pair and isinstance(value, dict):
-            pairs = cast("dict[str, Any]", value)
-            table[key] = [f"{one}{pair}{other}" for one, other in pairs.items()]
-        elif _is_tables(hints[name]):
-            tables = cast("list[object]", value) if isinstance(value, list) else [value]
-            if not all(isinstance(one, dict) for one in tables):
-                raise _error(name, tables, f"give tables, each under [[{key}]]", origin)
-            table[key] = [json.dumps(one, default=str) for one in tables]
+            wanted = f"leave it out, and use {flag(name)}"
+        elif _is_tables(hint):
+            if all(_is_dict(one) for one in several):
+                table[key] = [json.dumps(one, default=str) for one in several]
+            else:
+                wanted = f"give tables, each under [[{key}]]"
+        elif details.get("pair") and _is_dict(value) and all(map(_is_plain, value.values())):
+            table[key] = [f"{one}{details['pair']}{other}" for one, other in value.items()]
+        elif not all(map(_is_plain, several)):
+            wanted = f"give {_kind(hint)}"
+        if wanted is not None:
+            shown = value if isinstance(value, str) else json.dumps(value, default=str)
+            origin = replace(source.place, name=f"{source.place.name}{key}")
+            raise _error(name, HIDDEN if details.get("secret") else shown, wanted, origin)
     return table
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _is_dict(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def _written(each: Field[Any], hint: Any) -> Any:
     """Return the type that a setting is written as."""
-    if each.metadata.get("parse") is None and not _is_tables(hint):
+    if _parse_by(each, hint) is None and not _is_tables(hint):
         return hint
     return tuple[str, ...] if get_origin(hint) is tuple else str
+
+
+def _parse_by(each: Field[Any], hint: Any) -> Callable[[str], Any] | None:
+    """Return what makes a value, or each of several, of text; ``None``: cyclopts does."""
+    parse: Callable[[str], Any] | None = each.metadata.get("parse")
+    return _whole if parse is None and int in {hint, *get_args(hint)} else parse
+
+
+def _whole(text: str) -> int:
+    """Return a whole number. cyclopts would round others."""
+    if not re.fullmatch("[+-]?[0-9]{1,18}", text):
+        raise ValueError("give a whole number")
+    return int(text)
 
 
 def _is_tables(hint: Any) -> bool:
@@ -255,8 +287,8 @@ def _is_tables(hint: Any) -> bool:
 def _value(cls: type[Table], source: _Source, name: str, written: Any) -> Any:
     """Return the value of a field, made of what was written."""
     hint = _hints(cls)[name]
-    details = next(each.metadata for each in fields(cls) if each.name == name)
-    parse = details.get("parse")
+    setting = next(each for each in fields(cls) if each.name == name)
+    parse = _parse_by(setting, hint)
     if _is_tables(hint):
         return tuple(_table(get_args(hint)[0], source, name, number) for number in range(len(written)))
     if parse is None:
@@ -266,7 +298,9 @@ def _value(cls: type[Table], source: _Source, name: str, written: Any) -> Any:
         try:
             return parse(text)
         except ValueError as error:
-            raise SettingsError(name, HIDDEN if details.get("secret") else text, str(error)) from None
+            raise SettingsError(
+                name, HIDDEN if setting.metadata.get("secret") else text, str(error)
+            ) from None
 
     return tuple(map(made, members(written))) if isinstance(written, tuple) else made(written)
 
@@ -275,14 +309,13 @@ def _table(cls: type[TableT], source: _Source, name: str, number: int) -> TableT
     """Return one of the tables of a field."""
     token = source.tokens(name)[number]
     origin = source.origin(token)
-    try:
+    table: object = None
+    with contextlib.suppress(ValueError):
         table = json.loads(token.value)
-    except ValueError:
-        table = None
-    if not isinstance(table, dict):
+    if not _is_dict(table):
         raise SettingsError(name, token.value, "give an object of JSON")
     place = replace(origin, name=f"{origin.name}[{number}].")
-    return _read(cls, _Source(table=cast("dict[str, Any]", table), place=place))
+    return _read(cls, _Source(table=table, place=place))
 
 
 # -- what help shows --------------------------------------------------------------------------------------------------
@@ -307,8 +340,7 @@ def _parameter(each: Field[Any], hint: Any, groups: Mapping[str, Group], source:
         if _is_tables(hint):
             with contextlib.suppress(ValueError):  # which whoever makes tables of it will meet, too
                 found: object = json.loads(text)
-                tables = cast("list[object]", found) if isinstance(found, list) else [found]
-                return [json.dumps(one) for one in tables]
+                return [json.dumps(one) for one in (found if _is_list(found) else [found])]
         elif get_origin(hint) is tuple:
             try:
                 return shlex.split(text)
@@ -321,11 +353,18 @@ def _parameter(each: Field[Any], hint: Any, groups: Mapping[str, Group], source:
     return Parameter(
         help=each.metadata["about"],
         group=groups[each.metadata.get("group", "")],
-        metavar=each.metadata.get("form") or ("JSON" if _is_tables(hint) else None),
+        metavar=each.metadata.get("form") or _form(each, hint),
         show_default=_show_default,
         negative=(),  # --flag=false says it as well
         env_var_split=split,
     )
+
+
+def _form(each: Field[Any], hint: Any) -> str | None:
+    """Return what to show in place of a value; ``None``: as cyclopts does."""
+    if _is_tables(hint):
+        return "JSON"
+    return "INT" if _parse_by(each, hint) is _whole else None
 
 
 def _show_default(value: Any) -> str:
@@ -395,5 +434,5 @@ def _kind(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if get_origin(hint) is tuple:
-        return f"a list of {_kind(get_args(hint)[0])}"
-    return _KINDS.get(hint, "another value")
+        return f"a list, each {_kind(get_args(hint)[0])}"
+    return _KINDS.get(hint, "text")

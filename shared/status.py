@@ -33,8 +33,6 @@ __all__ = ["StatusServer"]
 _HANGING = 5.0
 # Far more than Prometheus (7) and browsers (some 20) send; with the cap on lines it bounds what one request may hold.
 _MOST_HEADERS = 64
-# For all lines of a request together, in seconds; each line has the server's read_timeout.
-_REQUEST_SECONDS = 5.0
 # What the last server needs beyond the drain to close, in seconds; serve() grants all of them three.
 _CLOSING = 1.5
 
@@ -89,7 +87,7 @@ class StatusHandler(ExchangeHandler["StatusServer", InetAddress]):
 
     def _read(self) -> _Request | None:
         """Read a request; nothing at the end of the input."""
-        end = time.monotonic() + _REQUEST_SECONDS
+        end = time.monotonic() + self.server.request_timeout
         try:
             first = self._line()
             method, target, version = first.split(" ")
@@ -102,7 +100,7 @@ class StatusHandler(ExchangeHandler["StatusServer", InetAddress]):
                     too_many = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                     raise _BadRequestError(too_many if colon else HTTPStatus.BAD_REQUEST)
                 headers[name.lower()] = value.strip()
-                if time.monotonic() > end:
+                if time.monotonic() >= end:
                     raise _BadRequestError(HTTPStatus.REQUEST_TIMEOUT)
         except EOFError:
             return None
@@ -177,7 +175,10 @@ class StatusServer(PoolTCPService[InetAddress]):
     max_threads = 4
     # Longer than the minute that is between two scrapes by default.
     idle_timeout = 75.0
-    read_timeout = _REQUEST_SECONDS
+    read_timeout = 5.0
+    request_timeout = 5.0
+    """For all lines of a request together, where ``read_timeout`` is for each. nginx and Go's examples have 5 to 60 s,
+    for clients across the world; those of this port are next door."""
     write_timeout = 10.0
     line_limit = 8192  # RFC 9112, section 3: at least 8000 octets
 

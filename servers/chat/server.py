@@ -15,6 +15,7 @@ from servers.chat.handler import ChatHandler
 from servers.chat.network import Network
 from servers.chat.protocol import Message
 from shared.run import Program, listen
+from shared.sources import reread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["ChatServer", "program"]
 
 _log = logging.getLogger(__name__)
+
+# What is looked up whenever it is needed, and was not promised to clients in 005.
+_CHANGEABLE = (
+    "motd",
+    "max_clients",
+    "sendq",
+    "registration_timeout",
+    "ping_after",
+    "ping_timeout",
+    "farewell",
+)
 
 
 class ChatServer(
@@ -97,6 +109,13 @@ class ChatServer(
         return len(self._clients)
 
     # -- the server's own life ---------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Take up what the settings and the message of the day are now, as far as that goes while clients are here."""
+        super().reload()
+        settings = reread(self.settings, *_CHANGEABLE)
+        if settings is not self.settings:
+            self.settings, self.motd = settings, settings.read_motd()
 
     def drain(self, deadline: float | None = None) -> DrainResult:
         """Say goodbye to every client, and wait a little for those who are slow to hear it."""

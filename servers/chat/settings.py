@@ -20,7 +20,7 @@ class Settings(ServerSettings):
     """
 
     host: str = setting(
-        "127.0.0.1", "address or name to listen on; ::: on every interface", group="Listening"
+        "127.0.0.1", "address or name to listen on; 0.0.0.0 or :: is every interface", group="Listening"
     )
     port: int = setting(6667, "port to listen on; 0: any that is free", between(0, 65535), group="Listening")
     bind: tuple[str, ...] = setting(
