@@ -91,7 +91,6 @@ def main(
     """
     try:
         chosen = load(program, settings, arguments)
-        chosen.check()
         if chosen.check_config:
             print("ok")  # noqa: T201 -- the answer that was asked for
             return 0

@@ -38,7 +38,7 @@ class Secret:
             return cls(text)
         path = Path(text[1:])
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder and path.name == str(path) and (Path(folder) / path).exists():
+        if folder and "/" not in text and (Path(folder) / path).exists():
             path = Path(folder) / path
         try:
             with path.open("rb") as file:

@@ -71,15 +71,15 @@ class SettingsError(ValueError):
         name: of the field.
         value: what it was set to; for a tuple, the one that is wrong; ``None`` if there is none to show.
         fix: what to do about it.
+        origin: where it was set, where that is known; ``shared.sources`` finds out.
     """
 
-    def __init__(self, name: str, value: object, fix: str) -> None:
+    def __init__(self, name: str, value: object, fix: str, origin: Origin | None = None) -> None:
         super().__init__(name, value, fix)
         self.name = name
         self.value = value
         self.fix = fix
-        self.origin: Origin | None = None
-        """Where it was set, where that is known."""
+        self.origin = origin
 
     def __str__(self) -> str:
         origin = self.origin or Origin("flag", flag(self.name))

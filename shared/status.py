@@ -20,7 +20,6 @@ from typing import Any
 from prometheus_client.exposition import choose_encoder
 
 from framework import ExchangeHandler, InetAddress, PoolTCPService
-from framework.connections import LineTooLongError
 from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
 from framework.service import ServiceMixIn
@@ -31,6 +30,8 @@ __all__ = ["StatusServer"]
 # A loop turns twice a second when nothing happens. Ten times as long is no hiccup any more, and well within the ten
 # seconds between two probes of an orchestrator that looks three times before it acts.
 _HANGING = 5.0
+# RFC 9112, section 3: a request line of at least 8000 octets should be taken.
+_LONGEST_LINE = 8192
 # Far more than Prometheus (7) and browsers (some 20) send; with the cap on lines it bounds what one request may hold.
 _MOST_HEADERS = 64
 # What the last server needs beyond the drain to close, in seconds; serve() grants all of them three.
@@ -91,7 +92,7 @@ class StatusHandler(ExchangeHandler["StatusServer", InetAddress]):
         try:
             first = self._line()
             method, target, version = first.split(" ")
-            if version not in {"HTTP/1.0", "HTTP/1.1"} or not method.isalpha():
+            if version not in {"HTTP/1.0", "HTTP/1.1"} or not (method.isascii() and method.isalpha()):
                 raise _BadRequestError(HTTPStatus.BAD_REQUEST)
             headers: dict[str, str] = {}
             while line := self._line():
@@ -104,8 +105,6 @@ class StatusHandler(ExchangeHandler["StatusServer", InetAddress]):
                     raise _BadRequestError(HTTPStatus.REQUEST_TIMEOUT)
         except EOFError:
             return None
-        except LineTooLongError:
-            raise _BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) from None
         except ValueError:
             raise _BadRequestError(HTTPStatus.BAD_REQUEST) from None
         # A body is not read, so what follows it could be anything: the connection ends.
@@ -120,7 +119,9 @@ class StatusHandler(ExchangeHandler["StatusServer", InetAddress]):
         Raises:
             EOFError: the input ended.
         """
-        line = self.rfile.readline()
+        line = self.rfile.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise _BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         if not line.endswith(b"\n"):
             raise EOFError
         return line.removesuffix(b"\n").removesuffix(b"\r").decode("latin-1")
@@ -180,7 +181,6 @@ class StatusServer(PoolTCPService[InetAddress]):
     """For all lines of a request together, where ``read_timeout`` is for each. nginx and Go's examples have 5 to 60 s,
     for clients across the world; those of this port are next door."""
     write_timeout = 10.0
-    line_limit = 8192  # RFC 9112, section 3: at least 8000 octets
 
     def __init__(self, where: Any, metrics: Metrics) -> None:
         self.metrics = metrics
