@@ -25,7 +25,7 @@ from framework.listeners import Listener
 from framework.service import ServiceMixIn
 from shared.metrics import Metrics
 
-__all__ = ["StatusServer"]
+__all__ = ["StatusHandler", "StatusServer"]
 
 # A loop turns twice a second when nothing happens. Ten times as long is no hiccup any more, and well within the ten
 # seconds between two probes of an orchestrator that looks three times before it acts.
