@@ -22,8 +22,13 @@ Services, which are opt-in on top of it:
 ====================  ===================================================================================
 ``service``           ``ServiceMixIn``: what makes a server a service; read it second
 ``lifecycle``         its states as a table; ``DrainResult``
-``connections``       ``Connection``: a socket that knows what it is doing; the registry; ``Reader``
-``events``            what a service tells about itself; ``Observer``; logging as one of them
+``limits``            what a service lets its peers take: every limit, with its default and the reason for it
+``connection``        ``Connection``: a socket that knows what it is doing; ``reader``: its input as a file
+``connections``       the registry of who is open; ``info``: that, as a snapshot
+``requests``          all that runs, and how it is brought to an end; ``lingering``: a close that loses no reply
+``deadlines``         the sweep that enforces them; ``peers``: who counts as one, and how often each may come
+``accept_errors``     what an error of accept(2) means, and what is done without descriptors
+``events``            what a service tells about itself; ``observers``: to whom; ``logs``: logging as one of them
 ``pool``              ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``workers``           the threads of a pool, and what they wait on
 ``greenlets``         ``GreenletMixIn``: a request in a greenlet, all on one hub (extra ``greenlets``)

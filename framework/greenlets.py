@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from framework._types import AddressT, InetAddressT, RequestT
-from framework.connections import Connection
+from framework.connection import Connection
 from framework.cooperative import Event, Lock, Queue, at_turn_end, run_in_thread, sleep
 from framework.green_connection import GreenConnection, connect
 from framework.hub import Hub, running_hub

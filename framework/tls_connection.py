@@ -24,7 +24,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from framework.connections import Connection, HandshakeError, Phase, Reader
+from framework.connection import Connection, HandshakeError, Phase
+from framework.reader import Reader
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

@@ -27,7 +27,8 @@ from framework import (
 )
 from framework.activation import serve
 from framework.addresses import at
-from framework.events import ConnectionOpened, Observer
+from framework.events import ConnectionOpened
+from framework.observers import Observer
 from framework.processes import ForkingMixIn
 from framework.service import ServiceMixIn
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.connections import Connection, Connections, LineTooLongError, Phase, Reader
+from framework.connection import Connection, Phase
+from framework.connections import Connections
 from framework.events import CloseReason
+from framework.reader import LineTooLongError, Reader
 from framework.testing import PATIENCE, bounded
 
 

@@ -25,11 +25,11 @@ from framework.events import (
     ConnectionClosed,
     ConnectionOpened,
     HandlerFailed,
-    Observer,
     Overloaded,
     Recovered,
 )
 from framework.lifecycle import DrainResult
+from framework.observers import Observer
 from framework.service import ServiceMixIn
 from tests.framework.spec import PATIENCE, serving
 
