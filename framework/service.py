@@ -135,8 +135,9 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
         # Those that run on the loop are over when it goes on, and children are known as such.
-        self.__counts_datagrams = self.__datagrams and not isinstance(self, ForkingMixIn)
-        self.__counts_datagrams &= type(self).process_request is not BaseServer.process_request
+        hook: object = getattr(type(self), "process_request", None)
+        inline = hook is BaseServer.process_request or issubclass(type(self), ForkingMixIn)
+        self.__counts_datagrams = self.__datagrams and not inline
         rate = self.max_datagrams_per_peer
         self.__rates = None if rate is None else Rates(rate)
         self.__dropping: object = None
