@@ -16,6 +16,7 @@ import enum
 import errno
 import io
 import math
+import os
 import socket
 import sys
 import threading
@@ -42,6 +43,15 @@ _PIECE = 262144
 
 # Between whoever sends what was held and the loop that sends it meanwhile, so that it stays in order.
 _releasing = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Make the lock anew: a thread of the parent may have held it, and is not here to let go."""
+    global _releasing  # noqa: PLW0603
+    _releasing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Phase(enum.Enum):
