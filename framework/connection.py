@@ -15,6 +15,7 @@ import contextlib
 import enum
 import errno
 import math
+import os
 import socket
 import threading
 import time
@@ -37,6 +38,15 @@ _PIECE = 262144
 
 # Between whoever sends what was held and the loop that sends it meanwhile, so that it stays in order.
 _releasing = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Make the lock anew: a thread of the parent may have held it, and is not here to let go."""
+    global _releasing  # noqa: PLW0603
+    _releasing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Phase(enum.Enum):

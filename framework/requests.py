@@ -15,7 +15,7 @@ from framework.connections import Connections
 from framework.events import CloseReason
 from framework.lifecycle import DrainResult
 
-__all__ = ["FRESH", "Requests"]
+__all__ = ["FRESH", "GRACE", "Requests"]
 
 # How long a client that has connected may take to get its first request through, once the server drains, in seconds:
 # a round trip across the world and a retransmission (RFC 6298, section 2). Go's http.Server grants it 5 s.
@@ -24,7 +24,7 @@ FRESH = 1.0
 # connection, and has not written yet.
 _FIRST_READ = 2
 # After a connection was cut, how long its handler gets to notice, in seconds.
-_GRACE = 1.0
+GRACE = 1.0
 
 
 class Requests:
@@ -76,7 +76,7 @@ class Requests:
         late = set[object]() if over else self._all()
         if late:
             self.cut_all()
-        self._wait(_GRACE if late else 0)
+        self._wait(GRACE if late else 0)
         abandoned = late & self._all()
         return DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
 

@@ -61,7 +61,7 @@ from framework.observers import Observer, Observers
 from framework.peers import Rates, group_of
 from framework.processes import ForkingMixIn, wait_for_any
 from framework.reader import LineTooLongError
-from framework.requests import FRESH, Requests
+from framework.requests import FRESH, GRACE, Requests
 from framework.server import REST, BaseServer
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
@@ -696,9 +696,9 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         connection.number, connection.opened = number, opened
         # When the parent closes its own, clients are to be refused rather than wait for nobody.
         self.socket.close()
-        threading.Thread(target=self.__attend, args=(told,), daemon=True).start()
+        threading.Thread(target=self.__attend, args=(told, connection), daemon=True).start()
 
-    def __attend(self, told: int) -> None:
+    def __attend(self, told: int, connection: Connection) -> None:
         """Do for a child's only connection what the loop does for those of the parent."""
         drained_at = math.inf
         with Loop(selectors.DefaultSelector()) as loop:
@@ -712,6 +712,20 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
                 if now >= drained_at:
                     self.__requests.ask_to_end(fresh=now >= drained_at + FRESH)
                 sweep(self, self.__connections, now)
+                handshake_end = connection.handshake_end
+                if connection.phase is Phase.OPENING and handshake_end and now > handshake_end + GRACE:
+                    self.__give_up(connection)
+
+    def __give_up(self, connection: Connection) -> None:
+        """End the child, whose handshake hangs although its time is over: on a lock that nobody here will release."""
+        try:
+            connection.reason = CloseReason.HANDSHAKE
+            if self.__observers.wants(HandshakeFailed):
+                error = HandshakeError("it hangs: was another thread in it when this process was forked?")
+                self.__observers.tell(HandshakeFailed(connection.number, connection.address, error))
+            self.__closed(connection)
+        finally:
+            os._exit(1)
 
     def _after_fork(self) -> None:
         """Forget, in a new process, what is the parent's: its loop, threads, locks, connections and children."""

@@ -179,6 +179,7 @@ class TLSConnection(Connection):
         # A peer must not make us shake hands again and again (CVE-2011-1473).
         context.options |= ssl.OP_NO_RENEGOTIATION
         timeout = self.gettimeout()
+        self.handshake_end = end
         self.phase = Phase.OPENING
         try:
             with tls.sending:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -359,6 +361,39 @@ def test_pushing_sends_what_fits(pair: Pair) -> None:
         connection.push()
     assert received == expected
     assert connection.push()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_pushes(pair: Pair) -> None:
+    """A child that is forked while another connection's held replies leave can send its own."""
+    connection, peer = pair
+    pushing, go_on = threading.Event(), threading.Event()
+
+    class Slow(Counted):
+        def raw_send(self, data: Any, flags: int = 0, /) -> int:
+            pushing.set()
+            go_on.wait(PATIENCE)
+            return len(data)
+
+    ours, theirs = socket.socketpair()
+    with theirs, Slow(ours.family, ours.type, 0, ours.detach()) as slow:
+        slow.line_limit = 1000
+        hold(slow, theirs)
+        hold(connection, peer)
+        thread = threading.Thread(target=slow.push)
+        thread.start()
+        assert pushing.wait(PATIENCE)
+        child = os.fork()
+        if child == 0:
+            connection.release()
+            os._exit(0)
+        try:
+            assert peer.recv(100) == b"held "
+        finally:
+            go_on.set()
+            thread.join(PATIENCE)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def test_phases(pair: Pair) -> None:
