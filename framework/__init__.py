@@ -134,15 +134,37 @@ if TYPE_CHECKING:
     from framework.addresses import AddressError as AddressError
     from framework.addresses import Endpoint as Endpoint
     from framework.addresses import at as at
+    from framework.batches import DatagramBatchHandler as DatagramBatchHandler
+    from framework.batches import DatagramBatchMixIn as DatagramBatchMixIn
+    from framework.batches import UDPBatchService as UDPBatchService
+    from framework.batches import UnixDatagramBatchService as UnixDatagramBatchService
+    from framework.connection import Connection as Connection
+    from framework.connection import HandshakeError as HandshakeError
+    from framework.connection import Phase as Phase
+    from framework.events import CloseReason as CloseReason
+    from framework.greenlets import GreenletMixIn as GreenletMixIn
+    from framework.greenlets import GreenletTCPService as GreenletTCPService
+    from framework.greenlets import GreenletUnixStreamService as GreenletUnixStreamService
+    from framework.info import ConnectionInfo as ConnectionInfo
+    from framework.info import ServiceInfo as ServiceInfo
+    from framework.lifecycle import DrainResult as DrainResult
+    from framework.lifecycle import ServerState as ServerState
+    from framework.lifecycle import ServerStateError as ServerStateError
+    from framework.logs import ConnectionLoggingObserver as ConnectionLoggingObserver
+    from framework.logs import LoggingObserver as LoggingObserver
+    from framework.observers import Observer as Observer
     from framework.pool import PoolTCPService as PoolTCPService
     from framework.pool import PoolUnixStreamService as PoolUnixStreamService
     from framework.pool import ThreadPoolMixIn as ThreadPoolMixIn
     from framework.prefork import PreforkMixIn as PreforkMixIn
+    from framework.proxy import ProxyMixIn as ProxyMixIn
+    from framework.reader import LineTooLongError as LineTooLongError
     from framework.service import ServiceMixIn as ServiceMixIn
     from framework.service import TCPService as TCPService
     from framework.service import ThreadingTCPService as ThreadingTCPService
     from framework.service import ThreadingUnixStreamService as ThreadingUnixStreamService
     from framework.service import UnixStreamService as UnixStreamService
+    from framework.tls import TLSMixIn as TLSMixIn
     from framework.unix_service import PeerCredentials as PeerCredentials
     from framework.unix_service import UnixPeer as UnixPeer
 
@@ -151,15 +173,37 @@ _SERVICES = {
     "AddressError": "addresses",
     "Endpoint": "addresses",
     "at": "addresses",
+    "DatagramBatchHandler": "batches",
+    "DatagramBatchMixIn": "batches",
+    "UDPBatchService": "batches",
+    "UnixDatagramBatchService": "batches",
+    "Connection": "connection",
+    "HandshakeError": "connection",
+    "Phase": "connection",
+    "CloseReason": "events",
+    "GreenletMixIn": "greenlets",
+    "GreenletTCPService": "greenlets",
+    "GreenletUnixStreamService": "greenlets",
+    "ConnectionInfo": "info",
+    "ServiceInfo": "info",
+    "DrainResult": "lifecycle",
+    "ServerState": "lifecycle",
+    "ServerStateError": "lifecycle",
+    "ConnectionLoggingObserver": "logs",
+    "LoggingObserver": "logs",
+    "Observer": "observers",
     "PoolTCPService": "pool",
     "PoolUnixStreamService": "pool",
     "ThreadPoolMixIn": "pool",
     "PreforkMixIn": "prefork",
+    "ProxyMixIn": "proxy",
+    "LineTooLongError": "reader",
     "ServiceMixIn": "service",
     "TCPService": "service",
     "ThreadingTCPService": "service",
     "ThreadingUnixStreamService": "service",
     "UnixStreamService": "service",
+    "TLSMixIn": "tls",
     "PeerCredentials": "unix_service",
     "UnixPeer": "unix_service",
 }
