@@ -193,6 +193,14 @@ class GreenConnection(Connection):
         else:
             raise BlockingIOError
 
+    def writable_within(self, seconds: float) -> bool:
+        """Wait until the connection takes output, for ``seconds`` at most; tell whether it does. For an ``Outbox``."""
+        try:
+            _within(seconds, self.hub.wait_writable, self.descriptor, self.hub.writers)
+        except TimeoutError:
+            return False
+        return True
+
     # -- timeouts, as sockets have them; the descriptor itself never blocks ----------------------------------------
 
     def settimeout(self, value: float | None, /) -> None:
