@@ -73,6 +73,10 @@ class DatagramAnswer(DatagramRequestHandler):
         self.wfile.write(b"%d %s" % (os.getpid(), self.packet))
 
 
+class Fatal(BaseException):
+    """What no server survives."""
+
+
 class Service(ServiceMixIn[Any, Any]):
     """What the four have in common."""
 
@@ -85,10 +89,10 @@ class Service(ServiceMixIn[Any, Any]):
             raise ValueError("bad settings")
 
     def service_actions(self) -> None:
-        """Fail if asked to."""
+        """End the loop if asked to, by what is no mere failure of an action."""
         super().service_actions()
         if (FOLDER / "fail").exists() and isinstance(self, Lines):
-            raise ValueError("asked to")
+            raise Fatal("asked to")
 
 
 class Lines(Service, ThreadingMixIn, TCPServer[Any, Any]):

@@ -430,10 +430,12 @@ def test_writing_for_another_leaves_its_phase(pair: Pair) -> None:
 
 
 def test_a_drained_connection_reads_no_more(pair: Pair) -> None:
-    """After a drain began, the next read meets the end of the input, and the connection's end is the drain's."""
+    """After a drain began, what has come is read once, then the input ends, and the connection's end is the drain's."""
     connection, peer = pair
-    peer.sendall(b"too late\n")
+    peer.sendall(b"in time\n")
     connection.drained = True
+    assert connection.recv(100) == b"in time\n"
+    peer.sendall(b"too late\n")
     assert connection.recv(100) == b""
     assert connection.recv_into(bytearray(100)) == 0
     assert connection.reason is CloseReason.DRAIN
