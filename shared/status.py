@@ -19,10 +19,8 @@ from typing import Any
 
 from prometheus_client.exposition import choose_encoder
 
-from framework import ExchangeHandler, InetAddress, PoolTCPService
-from framework.lifecycle import DrainResult, ServerState
+from framework import DrainResult, ExchangeHandler, InetAddress, PoolTCPService, ServerState, ServiceMixIn
 from framework.listeners import Listener
-from framework.service import ServiceMixIn
 from shared.metrics import Metrics
 
 __all__ = ["StatusHandler", "StatusServer"]

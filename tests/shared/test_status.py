@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from framework import BaseRequestHandler, StreamRequestHandler, TCPService, ThreadingTCPService, at
-from framework.lifecycle import ServerState
+from framework import (
+    BaseRequestHandler,
+    ServerState,
+    StreamRequestHandler,
+    TCPService,
+    ThreadingTCPService,
+    at,
+)
 from framework.testing import bounded, client_of, drive, eventually, running
 from shared.metrics import Metrics
 from shared.status import StatusHandler, StatusServer
