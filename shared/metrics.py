@@ -28,7 +28,6 @@ from framework.events import (
     HandlerFailed,
     HandshakeFailed,
     HubHeld,
-    Observer,
     Overloaded,
     Recovered,
     Rejected,
@@ -39,6 +38,7 @@ from framework.events import (
     WorkerStarted,
 )
 from framework.lifecycle import ServerState
+from framework.observers import Observer
 from framework.service import ServiceMixIn
 
 __all__ = ["Metrics"]
