@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from framework import (
     BaseRequestHandler,
+    Observer,
     ServiceMixIn,
     StreamRequestHandler,
     ThreadingTCPService,
