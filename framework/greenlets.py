@@ -51,6 +51,10 @@ __all__ = [
 ]
 
 
+# Greenlets kept for the next requests, at some KiB each.
+_IDLE = 64
+
+
 class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     """Runs each request in a greenlet; goes before the server class among the bases.
 
@@ -67,6 +71,7 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     _connection_class: type[Connection] = GreenConnection
 
     __running: set[greenlet]
+    __idle: list[greenlet]
     __hub: Hub | None = None
     __watchdog: Watchdog | None = None
 
@@ -74,6 +79,7 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self.__running: set[greenlet] = set()
+            self.__idle: list[greenlet] = []
             super().__init__(*args, **kwargs)
 
     def _open_loop(self) -> Loop:
@@ -103,6 +109,8 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
             if self.__watchdog is not None:
                 self.__watchdog.stop()
             self.__hub = self.__watchdog = None
+            while self.__idle:
+                self.__idle.pop().throw(GreenletExit)
 
     def __run_until(self, hub: Hub, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -130,9 +138,23 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
 
     def process_request(self, request: RequestT, client_address: AddressT) -> None:
         """Run the request in a new greenlet, until it first waits."""
-        runner = greenlet(self.process_request_greenlet, getcurrent())
+        if self.__idle:
+            runner = self.__idle.pop()
+            runner.gr_context = None  # as a new one has it: what one request set is not the next one's
+        else:
+            runner = greenlet(self.__run, getcurrent())
         self.__running.add(runner)
         runner.switch(request, client_address)
+
+    def __run(self, request: RequestT, client_address: AddressT) -> None:
+        """Run one request after the other: to make a greenlet costs more than many a request does."""
+        me = getcurrent()
+        while True:
+            self.process_request_greenlet(request, client_address)
+            if me.parent is None or self.__hub is None or len(self.__idle) >= _IDLE:
+                return
+            self.__idle.append(me)
+            request, client_address = me.parent.switch()
 
     def process_request_greenlet(self, request: RequestT, client_address: AddressT) -> None:
         """Run the request to its end; runs in the new greenlet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from framework.greenlets import (
     run_in_thread,
     sleep,
 )
+from framework.hub import running_hub
 from framework.observers import Observer
 from tests.framework.spec import PATIENCE, serving
 
@@ -415,6 +417,36 @@ def test_two_servers_in_two_threads() -> None:
         client(two) as second,
     ):
         assert (ask(first), ask(second)) == (b"one", b"two")
+
+
+def test_a_greenlet_takes_nothing_from_one_request_to_the_next() -> None:
+    """Greenlets are used again, and a context variable that one request set is not seen by another."""
+    seen: list[str] = []
+    who = contextvars.ContextVar("who", default="nobody")
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        seen.append(who.get())
+        who.set("somebody")
+        return b"."
+
+    with answering(answer) as server:
+        for _ in range(3):
+            with client(server) as connection:
+                ask(connection)
+    assert seen == ["nobody"] * 3
+
+
+def test_deadlines_that_were_met_leave_nothing_behind() -> None:
+    """A timer that was cancelled is forgotten long before its time."""
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        hub = running_hub()
+        for __ in range(1000):
+            hub.call_later(3600, lambda: None).cancel()
+        return b"%d" % len(hub._timers)
+
+    with answering(answer) as server, client(server) as connection:
+        assert int(ask(connection)) < 200
 
 
 def test_no_server_no_hub() -> None:
