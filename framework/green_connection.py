@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from framework.connection import Connection, Phase
+from framework.connection import HELD, Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub, Waiter, running_hub
 from framework.reader import LINE_LIMIT
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["GreenConnection", "connect"]
 
 _IDLE, _BUSY, _WRITING = Phase.IDLE, Phase.BUSY, Phase.WRITING
+_get_ident = threading.get_ident
 _recv = _socket.socket.recv
 _recv_into = _socket.socket.recv_into
 _send = _socket.socket.send
@@ -110,13 +111,18 @@ class GreenConnection(Connection):
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
         reader = self._reader
-        if (
-            self._held
-            or self._tls is not None
-            or type(data) is not bytes
-            or (reader is not None and reader.pending)
-        ):
+        if type(data) is not bytes or flags or self._tls is not None:
             super().sendall(data, flags)
+            return
+        if reader is not None and reader.pending and reader.owner == _get_ident():
+            # The same without a call, here too: a pipeline has one for each of its replies.
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size >= HELD:
+                self.release()
+            return
+        if self._held:
+            super().sendall(data)
             return
         before = self.phase
         self.turns += 1
