@@ -119,9 +119,9 @@ class Connection(socket.socket):
         self.seen = -1
         self.since = 0.0
         self.reason: CloseReason | None = None
-        self.received = 0
+        self.received: int = 0
         """Octets, as the handler sees them."""
-        self.sent = 0
+        self.sent: int = 0
         self.drained = False
         """Whether to read no further request, but for what has come already."""
         self.parting = False
