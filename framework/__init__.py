@@ -32,6 +32,7 @@ Services, which are opt-in on top of it:
 ``pool``              ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``workers``           the threads of a pool, and what they wait on
 ``greenlets``         ``GreenletMixIn``: a request in a greenlet, all on one hub (extra ``greenlets``)
+``exchanges``         how both serve an ``ExchangeHandler``, whose connections need nobody between two exchanges
 ``hub``               the epoll on which greenlets wait; ``watchdog``: who holds it
 ``green_connection``  a connection on which waiting parks the greenlet
 ``cooperative``       ``sleep``, ``Event``, ``Lock``, ``Queue``, threads: what else greenlets wait for
