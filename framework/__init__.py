@@ -42,6 +42,7 @@ Services, which are opt-in on top of it:
 ``children``          what a forking service knows of its requests' processes
 ``batches``           ``DatagramBatchMixIn``: a handler for all datagrams that are there
 ``tls``               ``TLSMixIn``; ``tls_connection``: a connection over TLS, from the start or by STARTTLS
+``tls_session``       what TLS knows of one, in memory
 ``proxy``             ``ProxyMixIn``; ``proxy_protocol``: versions 1 and 2, without I/O
 ``outbox``            ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``addresses``         ``at``, ``Endpoint``: where to listen, as a URL
