@@ -111,6 +111,17 @@ class Outbox:
             finally:
                 self._sending.release()
 
+    def wait(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until everything is sent, or never will be; tell whether it was.
+
+        For the connection's own handler, when what it has to say is more than fits into the queue.
+        """
+        self.flush()
+        with self._guard:
+            # The size and not the queue, which is empty while another thread sends what was in it.
+            self._emptied.wait_for(lambda: not self._size, timeout)
+            return not self._size and not self._lost
+
     def close(self, timeout: float = 1.0) -> bool:
         """Refuse more, and wait up to ``timeout`` seconds until everything is sent.
 
@@ -119,10 +130,8 @@ class Outbox:
         Returns:
             Whether everything was sent.
         """
-        self.flush()
+        self.wait(timeout)
         with self._guard:
-            # The size and not the queue, which is empty while another thread sends what was in it.
-            self._emptied.wait_for(lambda: not self._size, timeout)
             sent = not self._size and not self._lost
             self._closed = True
             self._drop()

@@ -37,6 +37,21 @@ class Settings(ServerSettings):
     topic_length: int = setting(390, "octets of a topic", between(1, 390))
     channels_per_user: int = setting(50, "channels that a user may be in", at_least(1))
     max_targets: int = setting(4, "targets of one PRIVMSG or NOTICE", at_least(1))
+    realname_length: int = setting(150, "octets of a real name", between(1, 200))
+    key_length: int = setting(32, "characters of a channel's key", between(1, 64))
+    list_length: int = setting(60, "masks on each of a channel's lists", at_least(1))
+    monitor_limit: int = setting(100, "nicks that a user may watch", at_least(1))
+    history_length: int = setting(512, "messages remembered of a channel or a conversation", at_least(0))
+    max_clients_per_address: int = setting(100, "connections at a time from one address", at_least(1))
+    flood_rate: float = setting(
+        10.0, "lines a second that a client may send for long; 0: any number", at_least(0)
+    )
+    flood_burst: int = setting(64, "lines that it may send at once", at_least(1))
+    password: str = setting("", "what clients have to send by PASS; empty: nothing")
+    oper: str = setting("", "NAME:PASSWORD (or its Argon2 hash) of the network's operator")
+    register_before_connect: bool = setting(False, "let accounts be registered before the connection is")
+    cloaks: bool = setting(True, "show others a cloak instead of a user's address")
+    data: str = setting("", "folder for accounts and channels that last; empty: all is kept in memory only")
     sendq: int = setting(96 * 1024, "octets unread by a client before it is cut off", at_least(4096))
 
     # ngIRCd asks after 120 s; RFC 2812 has no numbers.
@@ -48,6 +63,11 @@ class Settings(ServerSettings):
     farewell: float = setting(
         0.5, "seconds that a leaving client may take to read what is left", between(0, 60)
     )
+
+    @property
+    def host_length(self) -> int:
+        """Octets of a user's host: an address, or three parts of a cloak."""
+        return 63
 
     def read_motd(self) -> list[str]:
         """Return the message of the day, line by line; none if there is no file."""
