@@ -21,6 +21,7 @@ from servers.chat.cloak import cloak
 from servers.chat.conversations import Conversations
 from servers.chat.flood import Buckets
 from servers.chat.network import Network
+from servers.chat.protocol import Message
 from servers.chat.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from framework.connections import Connection
     from servers.chat.client import Client
-    from servers.chat.protocol import Message
     from servers.chat.settings import Settings
     from servers.chat.user import User
 
@@ -148,7 +148,7 @@ class Chat:
                         client.end(f"Ping timeout: {silent:.0f} seconds")
                 elif silent >= settings.ping_after:
                     client.pinged = True
-                    client.user.outbox.put(client.from_server("PING", settings.name).encode())
+                    client.user.outbox.put(Message("PING", (settings.name,)).encode())
                     asked.append(client)
         for client in asked:
             client.user.outbox.flush()

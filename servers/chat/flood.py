@@ -30,9 +30,19 @@ class Bucket:
             return wanted
         self._tokens = min(self._brim, self._tokens + (now - self._when) * self._rate)
         self._when = now
-        taken = min(wanted, int(self._tokens))
+        taken = min(wanted, max(0, int(self._tokens)))
         self._tokens -= taken
         return taken
+
+    def charge(self, cost: float) -> None:
+        """Take so much, whether it is there or not."""
+        if self._rate:
+            self._tokens -= cost
+
+    @property
+    def owes(self) -> bool:
+        """Whether more was taken than was there."""
+        return self._tokens < 0
 
     def delay(self) -> float:
         """Return in how many seconds there will be a token, as of the last ``take()``."""

@@ -32,6 +32,9 @@ _READ = 8192
 # Lines obeyed before others get the lock and the answers leave, so that a flood delays nobody for long.
 _BATCH = 64
 
+# Tokens of the flood control: what dribbles in, or is nothing but line ends, is not free either.
+_READ_COST = 1 / 64
+
 # What the kernel may hold for a client that does not read, on top of its outbox. Left to itself Linux goes up to
 # 4 MiB (tcp(7), tcp_wmem), and dead clients would go unnoticed for as long.
 _KERNEL_BUFFER = 64 * 1024
@@ -98,7 +101,8 @@ class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
                 return "RecvQ exceeded"
             if not data:
                 return "Connection closed"
-            while lines and not client.leaving:
+            bucket.charge(_READ_COST)
+            while (lines or bucket.owes) and not client.leaving:
                 now = client.heard = time.monotonic()
                 client.pinged = False
                 allowed = bucket.take(min(len(lines), _BATCH), now)

@@ -79,7 +79,9 @@ class Store:
         self._done = 0
         self._failed: OSError | None = None
         self._closing = False
-        self._stored_channels = {folded for (folded,) in self._database.execute("SELECT folded FROM channels")}
+        self._stored_channels = {
+            folded for (folded,) in self._database.execute("SELECT folded FROM channels")
+        }
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 

@@ -68,5 +68,7 @@ class User:
         """Give the user these capabilities and no others."""
         self.caps = frozenset(caps)
         self.tagging = (
-            TIME * ("server-time" in caps) | TAGS * ("message-tags" in caps) | ACCOUNT * ("account-tag" in caps)
+            TIME * ("server-time" in caps)
+            | TAGS * ("message-tags" in caps)
+            | ACCOUNT * ("account-tag" in caps)
         )

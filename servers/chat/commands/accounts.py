@@ -37,7 +37,7 @@ def authenticate(client: Client, data: str) -> Steps | None:
         return None
     if len(data) > _CHUNK or len(client.sasl) + len(data) > _MOST:
         client.sasl = None
-        raise Refused(numerics.ERR_SASLTOOLONG)
+        raise Refused(numerics.ERR_SASLTOOLONG if len(data) > _CHUNK else numerics.ERR_SASLFAIL)
     client.sasl += "" if data == "+" else data
     if len(data) == _CHUNK:
         return None

@@ -28,16 +28,8 @@ class _FailError(Exception):
 
 def chathistory(client: Client, subcommand: str, *params: str) -> Steps | None:
     """CHATHISTORY: have old messages repeated."""
-    what = subcommand.upper()
     try:
-        if what not in _ARITY:
-            raise _FailError("INVALID_PARAMS", subcommand, "Unknown subcommand")
-        if len(params) < _ARITY[what]:
-            raise _FailError("NEED_MORE_PARAMS", what, "Missing parameters")
-        *asked, limit = params[: _ARITY[what]]
-        if not (limit.isascii() and limit.isdigit()):
-            raise _FailError("INVALID_PARAMS", what, limit, "The limit is a number")
-        most = min(int(limit[:6]), MOST) or MOST
+        what, asked, most = _parse(subcommand, params)
         if what == "TARGETS":
             return _targets(client, _moment(what, asked[0]), _moment(what, asked[1]), most)
         target, *moments = asked
@@ -49,6 +41,19 @@ def chathistory(client: Client, subcommand: str, *params: str) -> Steps | None:
     if "draft/event-playback" not in client.user.caps:
         found = [message for message in found if message.command in _MESSAGES]
     return _send_batch(client, ("chathistory", name), found)
+
+
+def _parse(subcommand: str, params: Sequence[str]) -> tuple[str, Sequence[str], int]:
+    """Return the subcommand, its parameters but the last, and that, which is the limit."""
+    what = subcommand.upper()
+    if what not in _ARITY:
+        raise _FailError("INVALID_PARAMS", subcommand, "Unknown subcommand")
+    if len(params) < _ARITY[what]:
+        raise _FailError("NEED_MORE_PARAMS", what, "Missing parameters")
+    *asked, limit = params[: _ARITY[what]]
+    if not (limit.isascii() and limit.isdigit()):
+        raise _FailError("INVALID_PARAMS", what, limit, "The limit is a number")
+    return what, asked, min(int(limit[:6]), MOST) or MOST
 
 
 def _place(client: Client, what: str, target: str) -> tuple[str, History]:
@@ -64,22 +69,19 @@ def _place(client: Client, what: str, target: str) -> tuple[str, History]:
     return channel.name, channel.history
 
 
-def _find(place: History, what: str, moments: list[str], most: int) -> list[Message]:
+def _find(place: History, what: str, moments: Sequence[str], most: int) -> list[Message]:
     if what == "LATEST" and moments[0] == "*":
         return place.before(None, most)
     first, *rest = (_moment(what, each) for each in moments)
+    ways = {
+        "LATEST": lambda: place.before(None, most, since=first),
+        "BEFORE": lambda: place.before(first, most),
+        "AFTER": lambda: place.after(first, most),
+        "AROUND": lambda: place.around(first, most),
+        "BETWEEN": lambda: place.between(first, rest[0], most),
+    }
     try:
-        match what:
-            case "LATEST":
-                return place.before(None, most, since=first)
-            case "BEFORE":
-                return place.before(first, most)
-            case "AFTER":
-                return place.after(first, most)
-            case "AROUND":
-                return place.around(first, most)
-            case _:
-                return place.between(first, rest[0], most)
+        return ways[what]()
     except LookupError:
         return []  # a message of long ago, or of nowhere: there is nothing to be found around it
 

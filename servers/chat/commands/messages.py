@@ -29,7 +29,12 @@ def privmsg(client: Client, targets: str = "", text: str = "") -> Steps | None:
 def notice(client: Client, targets: str = "", text: str = "") -> Steps | None:
     """NOTICE: say something that no program answers."""
     # RFC 2812 section 3.3.2: not even by an error, so that two programs do not go on for ever.
-    return _say(client, "NOTICE", targets, text) if client.user.registered and targets and text else None
+    if not (client.user.registered and targets and text):
+        return None
+    try:
+        return _say(client, "NOTICE", targets, text)
+    except Refused:
+        return None
 
 
 def tagmsg(client: Client, targets: str = "") -> Steps | None:
@@ -109,9 +114,7 @@ def _to_channel(
     return message, 0 if status else client.chat.remember(channel, message)
 
 
-def _to_user(
-    client: Client, command: str, name: str, text: tuple[str, ...], tags: dict[str, str]
-) -> Message:
+def _to_user(client: Client, command: str, name: str, text: tuple[str, ...], tags: dict[str, str]) -> Message:
     receiver = client.network.user(name)
     message = client.message(command, receiver.nick, *text, tags=tags)
     if command != "TAGMSG" or "message-tags" in receiver.caps:

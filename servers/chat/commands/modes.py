@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 USER_MODES = "Biow"
 """A bot; invisible to those in no channel with it; operator; wants to hear WALLOPS."""
-MOST = 4
+MOST = 3
 """Changes with a parameter in one MODE, so that what comes of it fits into one line."""
 
 _LISTED = {
@@ -30,7 +30,7 @@ _LISTED = {
 # RFC 2812 section 2.3.1 without the comma, which JOIN splits keys at, and the colon, which may begin no parameter.
 _KEY = re.compile(r"[!-+\--9;-~]+")
 _MASK = re.compile(r"[^ \0-\x1f]+")
-# Two of these and a nick fit into a line with the longest of sources.
+# Three of these fit into a line with the longest of sources and of channels' names.
 _MASK_LENGTH = 90
 _LIMIT = 7  # digits
 
@@ -121,7 +121,7 @@ def _apply(client: Client, channel: Channel, sign: str, letter: str, rest: list[
         return _grant(client, channel, _Change(sign, letter, param))
     if letter == "k":
         return _set_key(client, channel, param, on=on)
-    if not (param.isascii() and param.isdigit() and 0 < int(param[:_LIMIT])):
+    if not (param.isascii() and param.isdigit() and int(param[:_LIMIT])):
         raise Refused(numerics.ERR_INVALIDMODEPARAM, channel.name, letter, "*", "A limit is a number above 0")
     channel.limit = int(param[:_LIMIT])
     return _Change(sign, letter, str(channel.limit))
@@ -132,7 +132,9 @@ def _set_flag(client: Client, channel: Channel, letter: str, *, on: bool) -> _Ch
         return None
     if letter == "r":
         if on and not client.user.account:
-            raise Refused(numerics.ERR_INVALIDMODEPARAM, channel.name, letter, "*", "Log in to register a channel")
+            raise Refused(
+                numerics.ERR_INVALIDMODEPARAM, channel.name, letter, "*", "Log in to register a channel"
+            )
         if not on and client.user.account != channel.founder:
             raise Refused(numerics.ERR_CHANOPRIVSNEEDED, channel.name)
         channel.founder = client.user.account if on else ""

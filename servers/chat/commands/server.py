@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from servers.chat import numerics
 from servers.chat.channel import FLAGS, LISTS, PREFIXES
-from servers.chat.commands import lists, messages, modes
 from servers.chat.commands import history as history_command
+from servers.chat.commands import lists, messages, modes
 from servers.chat.masks import matches
 from servers.chat.numerics import Refused
 from servers.chat.protocol import fold
@@ -69,7 +69,9 @@ def info(client: Client, target: str = "") -> None:
     """INFO: what the server is, in more words."""
     _require_here(client, target)
     started = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(client.chat.created))
-    client.reply(numerics.RPL_INFO, f"{VERSION}: a chat server of one process, in Python, built on blocking handlers")
+    client.reply(
+        numerics.RPL_INFO, f"{VERSION}: a chat server of one process, in Python, built on blocking handlers"
+    )
     client.reply(numerics.RPL_INFO, f"Up since {started}; HELP lists the commands")
     client.reply(numerics.RPL_ENDOFINFO)
 

@@ -26,7 +26,7 @@ def who(client: Client, mask: str, options: str = "") -> Steps:
     """WHO: the members of a channel, or the users that match a mask."""
     fields, _, token = options.partition("%")[2].partition(",")
     if not (len(token) <= _TOKEN and token.isascii() and token.isdigit()):
-        token = "0"
+        token = "0"  # noqa: S105 -- no secret
     operators_only = "o" in options.partition("%")[0]
     name, channel, users = _asked(client, mask)
     found = [user for user in users if user.is_operator or not operators_only]
@@ -45,7 +45,11 @@ def _asked(client: Client, mask: str) -> tuple[str, Channel | None, Iterable[Use
         if mask.startswith("#"):
             channel = network.visible(mask, me)
             inside = me in channel.members or me.is_operator
-            return channel.name, channel, [each for each in channel.members if inside or "i" not in each.modes]
+            return (
+                channel.name,
+                channel,
+                [each for each in channel.members if inside or "i" not in each.modes],
+            )
         if not is_mask(mask):
             return "*", None, [network.user(mask)]
     except Refused:

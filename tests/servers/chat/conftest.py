@@ -1,13 +1,13 @@
 """A chat server that runs, and clients that are connected to it."""
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from framework.testing import running
 from servers.chat.server import ChatServer
 from servers.chat.settings import Settings
 from tests.servers.chat.irc import Irc
@@ -18,26 +18,14 @@ Serve = Callable[..., ChatServer]
 Connect = Callable[..., Irc]
 
 
-@contextmanager
-def running(server: ChatServer) -> Iterator[ChatServer]:
-    """Serve in a thread."""
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Start servers with settings of the test's choice."""
     with ExitStack() as stack:
 
         def start(**changes: Any) -> ChatServer:
-            settings = replace(Settings(port=0), **changes)
+            # A test's clients are in haste, and all at one address, which they know.
+            settings = replace(Settings(port=0, cloaks=False, flood_rate=0), **changes)
             return stack.enter_context(running(ChatServer(settings, clock=lambda: NOW)))
 
         yield start

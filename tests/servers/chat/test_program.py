@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from framework.testing import running
 from servers.chat.server import ChatServer
 from servers.chat.settings import Settings
 from shared.settings import SettingsError
-from tests.servers.chat.conftest import running
 from tests.servers.chat.irc import Irc
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ def address(program: subprocess.Popen[str]) -> tuple[str, int]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_politely(start: Start, number: signal.Signals) -> None:
     """At the signal, and however often it comes, each client is told, registered or not, and the status is 0."""
-    program = start("--port", "0")
+    program = start("--port", "0", "--no-cloaks")
     where = address(program)
     with Irc(where, "anna") as anna, Irc(where, "bob") as bob, Irc(where) as nobody:
         for client in (anna, bob):
@@ -70,7 +70,7 @@ def test_a_signal_ends_it_politely(start: Start, number: signal.Signals) -> None
 
 def test_clients_that_are_stuck_hold_nothing_up(start: Start) -> None:
     """Clients that read nothing, and have more waiting than the system takes, do not keep the program."""
-    program = start("--port", "0", "--sendq", "100000000")
+    program = start("--port", "0", "--sendq", "100000000", "--flood-rate", "0")
     where = address(program)
     with ExitStack() as stack:
         anna = stack.enter_context(Irc(where, "anna"))
@@ -90,13 +90,13 @@ def test_clients_that_are_stuck_hold_nothing_up(start: Start) -> None:
 
 def test_the_log_is_safe_to_read(start: Start) -> None:
     """What clients send reaches the log with nothing that a terminal would obey."""
-    program = start("--port", "0")
+    program = start("--port", "0", "--no-cloaks")
     with Irc(address(program), "anna") as anna:
         anna.send("QUIT :\x1b[2J\u202eevil\x9b")
         anna.rest()
     program.send_signal(signal.SIGTERM)
     _, log = program.communicate(timeout=20)
-    assert r"anna!anna@127.0.0.1 left: Quit: \x1b[2J\u202eevil\x9b" in log
+    assert r"anna!anna@127.0.0.1 (127.0.0.1) left: Quit: \x1b[2J\u202eevil\x9b" in log
 
 
 def test_a_port_in_use(start: Start, server: ChatServer) -> None:
@@ -155,11 +155,11 @@ def test_settings_have_rules(name: str, value: object) -> None:
 
 def test_closing_leaves_nothing_behind() -> None:
     """A closed server has told its clients why, has closed their connections, and takes no more."""
-    with running(ChatServer(Settings(port=0))) as server:
+    with running(ChatServer(Settings(port=0, cloaks=False))) as server:
         clients = [Irc(server.server_address, f"n{number}") for number in range(20)]
         for client in clients:
             client.ask("JOIN #a")
-    assert not server._connections
+    assert server.chat.connected() == 0
     for client in clients:
         assert client.rest()[-1] == "ERROR :Closing link: 127.0.0.1 (Server shutting down)"
         client.close()
