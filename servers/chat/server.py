@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 
     from servers.chat.settings import Settings
 
-__all__ = ["ChatServer"]
+__all__ = ["ChatMixIn", "ChatServer"]
 
 _log = logging.getLogger(__name__)
 
 
-class ChatServer(
-    ServiceMixIn[socket.socket, InetAddress],
-    ThreadingMixIn[socket.socket, InetAddress],
-    TCPServer[socket.socket, InetAddress],
-):
-    """The chat server.
+class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
+    """What makes a server one of the chat, whatever runs its conversations.
 
     Args:
         settings: what can be set.
@@ -45,6 +41,8 @@ class ChatServer(
     idle_timeout = None
     drain_timeout = 2.0
     secure = False
+
+    server_address: InetAddress
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
@@ -85,3 +83,11 @@ class ChatServer(
         self.chat.close()
         super().server_close()
         self.chat.give_back()
+
+
+class ChatServer(
+    ChatMixIn,
+    ThreadingMixIn[socket.socket, InetAddress],
+    TCPServer[socket.socket, InetAddress],
+):
+    """The chat server: a thread for each conversation."""
