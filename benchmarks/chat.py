@@ -41,7 +41,7 @@ class Threads(ChatMixIn, ThreadingMixIn, TCPServer): pass
 class Greenlets(ChatMixIn, GreenletMixIn, TCPServer): pass
 kind, port = sys.argv[1:]
 settings = Settings(
-    port=int(port), flood_rate=0, max_clients=10000, max_clients_per_address=10000, cloaks=False,
+    port=int(port), flood_rate=0, max_clients=10000, max_clients_per_address=10000, show_addresses=True,
     registration_timeout=600,
 )
 {"threads": Threads, "greenlets": Greenlets}[kind](settings).serve_forever(None)
@@ -300,7 +300,13 @@ def main() -> None:
     print(f"CPython {sys.version.split()[0]}, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f}")
     if options.join:
         rows = [_join(subject, options.join) for subject in subjects]
-        print(grid(("server", "clients", "seconds", "CPU s", "KiB each"), [tuple(row) for row in rows], markdown=False))
+        print(
+            grid(
+                ("server", "clients", "seconds", "CPU s", "KiB each"),
+                [tuple(row) for row in rows],
+                markdown=False,
+            )
+        )
         return
     wanted = [tuple(map(int, each.split(","))) for each in options.only or []] or ROWS
     table = []
@@ -309,9 +315,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for subject in subjects:
                 row = (clients, senders, ahead)
-                results[subject].append(
-                    measure(subject, row, options.seconds, 5 if options.stalled else 0)
-                )
+                results[subject].append(measure(subject, row, options.seconds, 5 if options.stalled else 0))
         for subject, runs in results.items():
             middle = [
                 statistics.median(getattr(run, name) for run in runs)
@@ -328,7 +332,13 @@ def main() -> None:
                 ]
             )
     heads = ["N,K,w", "server", "k/s", "CPU µs", "p50 ms", "p99 ms", "wrong"]
-    print(grid((*heads, *(("cut", "growth KiB") if options.stalled else ())), [tuple(row) for row in table], markdown=False))
+    print(
+        grid(
+            (*heads, *(("cut", "growth KiB") if options.stalled else ())),
+            [tuple(row) for row in table],
+            markdown=False,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import hmac
 import itertools
 import secrets
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import argon2
 
 from framework import Flusher
 from framework.events import CloseReason
@@ -22,13 +18,16 @@ from servers.chat.conversations import Conversations
 from servers.chat.flood import Buckets
 from servers.chat.network import Network
 from servers.chat.protocol import Message
+from servers.chat.settings import CHANGEABLE
 from servers.chat.store import Store
+from shared.sources import reread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framework.connections import Connection
+    from framework.connection import Connection
     from servers.chat.client import Client
+    from servers.chat.server import ChatMixIn
     from servers.chat.settings import Settings
     from servers.chat.user import User
 
@@ -76,7 +75,8 @@ class Chat:
         if self._store is not None:
             for channel in self._store.channels(settings.history_length):
                 self.network.found(channel)
-        self.on_reload: list[Callable[[], object]] = []
+        self.doors: list[ChatMixIn] = []
+        """The servers by which clients come."""
 
     def next_id(self) -> str:
         """Return an identifier that never was, not even before a restart."""
@@ -86,7 +86,7 @@ class Chat:
 
     def host_of(self, address: str) -> str:
         """Return what others see of where a user is connected from."""
-        return cloak(address, self._secret) if self.settings.cloaks else address
+        return address if self.settings.show_addresses else cloak(address, self._secret)
 
     def refusal(self, address: str) -> str:
         """Return why nobody else may connect from there, or an empty text."""
@@ -160,11 +160,14 @@ class Chat:
             for client in self._clients.values():
                 client.end("Server shutting down")
 
-    def give_back(self) -> None:
-        """Give back what the chat holds, once nobody is left."""
-        self.flusher.close()
-        if self._store is not None:
-            self._store.close()
+    def leave_by(self, door: ChatMixIn) -> None:
+        """Close one of the doors; with the last one, give back what the chat holds."""
+        if door in self.doors:
+            self.doors.remove(door)
+            if not self.doors:
+                self.flusher.close()
+                if self._store is not None:
+                    self._store.close()
 
     # -- what is remembered ------------------------------------------------------------------------------------
 
@@ -192,33 +195,43 @@ class Chat:
             self._store.save_channel(channel)
 
     def store_wait(self, number: int, ahead: int = 0) -> None:
-        """Wait, without the lock, until all but ``ahead`` of what came up to ``number`` is stored."""
-        if self._store is not None:
-            self._store.wait(number - ahead)
+        """Wait until all but ``ahead`` of what came up to ``number`` is stored.
 
-    # -- passwords ---------------------------------------------------------------------------------------------
+        Raises:
+            OSError: it cannot be.
+        """
+        store = self._store
+        if store is not None and not store.has(number - ahead):
+            self.doors[0].run_blocking(lambda: store.wait(number - ahead))
+
+    # -- passwords: all but the first take their time, and are called without the lock ---------------------------
 
     def may_try(self, address: str) -> bool:
         """Tell whether another password may be tried from an address: each costs CPU, and may be a guess."""
         return self._tries.take(address, time.monotonic())
 
-    def is_operator(self, name: str, password: str) -> bool:
-        """Tell whether this is an operator's name and password; takes time, and is called without the lock."""
-        known, _, expected = self.settings.oper.partition(":")
-        if not expected or not hmac.compare_digest(known.encode(), name.encode()):
-            return False
-        if not expected.startswith("$argon2"):
-            return hmac.compare_digest(expected.encode(), password.encode())
-        with contextlib.suppress(argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-            return argon2.PasswordHasher().verify(expected, password)
-        return False
+    def verify(self, account: str, password: str) -> str | None:
+        """Return an account's name as it was registered, or ``None`` if that is not its password."""
+        known: str | None = self.doors[0].run_blocking(lambda: self.accounts.verify(account, password))
+        return known
 
-    def reload(self) -> Exception | None:
-        """Read anew what may have changed, and return what is wrong with it; the old stays in use then."""
-        try:
-            self.motd = self.settings.read_motd()
-            for reload in self.on_reload:
-                reload()
-        except (OSError, ValueError) as error:
-            return error
-        return None
+    def register(self, account: str, password: str) -> None:
+        """Make an account, which is stored when this returns; raise ``AccountError`` if it cannot be."""
+        self.doors[0].run_blocking(lambda: self.accounts.register(account, password))
+
+    def is_operator(self, name: str, password: str) -> bool:
+        """Tell whether this is an operator's name and password."""
+        return any(login.name == name and login.password.matches(password) for login in self.settings.oper)
+
+    def reload_all(self) -> None:
+        """Do for all doors what SIGHUP does."""
+        for door in self.doors:
+            door.reload()
+
+    # -- the settings ------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Take up what the settings and the message of the day are now, as far as that goes while clients are here."""
+        settings = reread(self.settings, *CHANGEABLE)
+        if settings is not self.settings:
+            self.settings, self.motd = settings, settings.read_motd()

@@ -13,7 +13,7 @@ from servers.chat.protocol import LINE, TIME, Message, pack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from framework.connections import Connection
+    from framework.connection import Connection
     from framework.outbox import Outbox
     from servers.chat.chat import Chat
     from servers.chat.network import Network
@@ -205,7 +205,7 @@ class Client:
 
     def _wait_for_room(self) -> None:
         self.flush()
-        self.user.outbox.wait(self.settings.ping_timeout)
+        self.user.outbox.wait_for_room(self.settings.ping_timeout)
 
     # -- the end -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from framework import BaseRequestHandler, InetAddress, Outbox
-from framework.connections import Connection
+from framework.connection import Connection
 from servers.chat import commands, numerics
 from servers.chat.client import Client
 from servers.chat.flood import Bucket
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from servers.chat.client import Steps
-    from servers.chat.server import ChatServer
+    from servers.chat.server import ChatMixIn
 
 __all__ = ["ChatHandler"]
 
@@ -40,7 +40,7 @@ _READ_COST = 1 / 64
 _KERNEL_BUFFER = 64 * 1024
 
 
-class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
+class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
     """Serves one client from connect to close.
 
     It waits for input without a deadline, as its outbox demands: the chat sweeps over all clients now and then, and
@@ -54,9 +54,9 @@ class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
         # Chat is small messages, and Nagle's algorithm would hold each back for the last one's ACK (RFC 896).
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
-        address = self.client_address[0]
-        # The words of a parameter begin with no colon, as "::1" does.
-        host = chat.host_of(address).replace("::", "0::", 1) if address[:1] == ":" else chat.host_of(address)
+        # An address that begins with a colon could be no parameter (RFC 2812, section 2.3.1); 0::1 is the same.
+        address = "0" * self.client_address[0].startswith(":") + self.client_address[0]
+        host = chat.host_of(address)
         farewell = _error(host, "SendQ exceeded")
         outbox = Outbox(connection, chat.flusher, limit=chat.settings.sendq, farewell=farewell)
         user = User(outbox, address, host, chat.clock(), secure=self.server.secure)
@@ -82,9 +82,7 @@ class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
         self.server.chat.leave(client, client.message("QUIT", reason))
         outbox.put(_error(user.host, reason))
         client.flush()
-        if outbox.size:
-            self.server.run_blocking(lambda: outbox.wait(self.server.settings.farewell))
-        outbox.close(0)
+        outbox.close(self.server.chat.settings.farewell)
         _log.info("%s (%s) left: %s", user.source if user.registered else "?", user.address, reason)
 
     def _converse(self) -> str:
@@ -136,7 +134,7 @@ class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
             self.server.at_turn_end(client.flush)
             if slow is not None and not client.leaving:
                 try:
-                    outcome = self.server.run_blocking(slow)
+                    outcome = slow()
                 except OSError as error:
                     outcome = error
 

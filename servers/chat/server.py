@@ -1,4 +1,4 @@
-"""The composition: a thread per connection, on TCP, around one chat."""
+"""The composition: services, a thread per conversation, on TCP and TLS, around one chat; the program."""
 
 from __future__ import annotations
 
@@ -6,49 +6,60 @@ import contextlib
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from framework import InetAddress, ServiceMixIn, TCPServer, ThreadingMixIn
+from framework import InetAddress, ServiceMixIn, TCPServer, ThreadingMixIn, at
+from framework.tls import TLSMixIn
 from servers.chat.chat import Chat
 from servers.chat.handler import ChatHandler
 from servers.chat.protocol import Message
+from shared.run import Program, listen
+from shared.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from framework.lifecycle import DrainResult
     from servers.chat.settings import Settings
 
-__all__ = ["ChatMixIn", "ChatServer"]
+__all__ = ["ChatMixIn", "ChatServer", "TLSChatServer", "program"]
 
 _log = logging.getLogger(__name__)
 
 
 class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
-    """What makes a server one of the chat, whatever runs its conversations.
+    """What makes a server a door to the chat, whatever runs its conversations.
 
     Args:
         settings: what can be set.
         clock: tells the time in seconds since the epoch, for what users get to see of it.
+        where: what ``framework.at()`` returns; by default what the settings say.
+        chat: where its clients are to meet others; by default one of its own, which ends with it.
 
     Raises:
         OSError: the address cannot be bound.
         SettingsError: a setting turns out to be of no use.
     """
 
-    # Who is one too many is told so, by verify_request(), rather than left to wait.
+    # verify_request() refuses who is one too many, and says so: a pause would leave them without a word.
     max_connections = None
-    # The chat knows better when a client has been silent for too long, and asks first.
+    # The chat knows more of a client than that it is silent, and asks first.
     idle_timeout = None
-    drain_timeout = 2.0
+
     secure = False
+    """Whether nobody can listen in."""
 
-    server_address: InetAddress
-
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
-        self.settings = settings
-        self.chat = Chat(settings, clock)
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        where: Any = None,  # a tuple or an Endpoint: whatever at() returns
+        chat: Chat | None = None,
+    ) -> None:
+        self.chat = Chat(settings, clock) if chat is None else chat
+        self.chat.doors.append(self)
         # Last: if the address cannot be bound, this calls server_close().
-        super().__init__((settings.host, settings.port), ChatHandler)
+        super().__init__(at(settings.url) if where is None else where, ChatHandler)
 
     def verify_request(self, request: socket.socket, client_address: InetAddress) -> bool:
         """Refuse who is one too many, and say so."""
@@ -64,25 +75,41 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
     def service_actions(self) -> None:
         """Look after the silent."""
         super().service_actions()
-        self.chat.sweep(time.monotonic())
+        if self.chat.doors[0] is self:
+            self.chat.sweep(time.monotonic())
+
+    def reload(self) -> None:
+        """Take up what the settings are now, and the certificates."""
+        super().reload()
+        self.chat.reload()
+
+    def drain(self, deadline: float | None = None) -> DrainResult:
+        """Say goodbye to every client, and wait a little for those who are slow to hear it."""
+        self.chat.close()
+        return super().drain(deadline)
+
+    def server_close(self) -> None:
+        """Stop listening, and see that all have been said goodbye to."""
+        self.chat.close()
+        super().server_close()
+        self.chat.leave_by(self)
 
     def banner(self) -> str:
         """Return what whoever starts the server wants to know: where it is, and how to join."""
-        host, port = self.server_address
-        here = "127.0.0.1" if host == "0.0.0.0" else host
+        host, port = self.server_address[:2]
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        place, url = (f"[{each}]" if ":" in each else each for each in (host, here))
+        settings = self.chat.settings
+        lasts = (
+            f"keeps accounts and channels in {settings.data}" if settings.data else "forgets all when it ends"
+        )
         return (
-            f"{self.settings.network} listens on {host}:{port}. Join it with one of\n"
+            f"{settings.network} listens on {place}:{port}, and {lasts}. Join it with one of\n"
             f"    irssi -c {here} -p {port} -n yournick\n"
-            f"    weechat irc://yournick@{here}:{port}/#lobby\n"
+            f"    weechat irc://yournick@{url}:{port}/#lobby\n"
             f"    nc {here} {port}        then type NICK yournick, USER yournick 0 * yourname, JOIN #lobby\n"
             f"and talk in a channel: /join #lobby. Ctrl-C ends the server."
         )
-
-    def server_close(self) -> None:
-        """Stop listening, say goodbye to every client, and wait a little for those who are slow to hear it."""
-        self.chat.close()
-        super().server_close()
-        self.chat.give_back()
 
 
 class ChatServer(
@@ -90,4 +117,30 @@ class ChatServer(
     ThreadingMixIn[socket.socket, InetAddress],
     TCPServer[socket.socket, InetAddress],
 ):
-    """The chat server: a thread for each conversation."""
+    """A door to the chat: a thread for each conversation."""
+
+
+class TLSChatServer(TLSMixIn[socket.socket, InetAddress], ChatServer):
+    """The same over TLS."""
+
+    secure = True
+
+    def __init__(self, settings: Settings, where: Any, chat: Chat) -> None:
+        self.certfile = settings.certificate
+        self.keyfile = settings.key or None
+        super().__init__(settings, where=where, chat=chat)
+
+
+def program(settings: Settings) -> Program:
+    """Return what ``python -m servers.chat`` runs."""
+    try:
+        chat = Chat(settings)
+    except OSError as error:
+        raise SettingsError("data", settings.data, f"{error}: name a folder of this server alone") from error
+    fix = "choose another --host, --port or --tls-port, or end the program that is there"
+    doors = listen([settings.url], lambda where: ChatServer(settings, where=where, chat=chat), fix)
+    banner = doors[0].banner()
+    if settings.tls_url:
+        doors += listen([settings.tls_url], lambda where: TLSChatServer(settings, where, chat), fix)
+        banner += f"\nOver TLS: port {doors[-1].server_address[1]}."
+    return Program(doors, banner)

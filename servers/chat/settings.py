@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.settings import ServerSettings, SettingsError, at_least, between, matching, setting
+from framework.addresses import AddressError, InetEndpoint
+from shared.secret import Login, Secret
+from shared.settings import ServerSettings, SettingsError, at_least, between, endpoint, matching, setting
 
-__all__ = ["Settings"]
+__all__ = ["CHANGEABLE", "Settings"]
+
+CHANGEABLE = (
+    "farewell",
+    "flood_burst",
+    "flood_rate",
+    "max_clients",
+    "max_clients_per_address",
+    "motd",
+    "oper",
+    "password",
+    "ping_after",
+    "ping_timeout",
+    "register_before_connect",
+    "registration_timeout",
+    "sendq",
+    "show_addresses",
+)
+"""What is looked up whenever it is needed, and was not promised to clients in 005."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings(ServerSettings):
-    """The settings of a chat server; each is a flag of the program, too.
+    """A chat server that speaks IRC.
 
     Raises:
         SettingsError: one of them cannot be used.
     """
 
-    host: str = setting("127.0.0.1", "IPv4 address or host name to listen on; 0.0.0.0: on every interface")
-    port: int = setting(6667, "port to listen on; 0: any that is free", between(0, 65535))
+    host: str = setting(
+        "127.0.0.1", "address or name to listen on; 0.0.0.0 or :: is every interface", group="Listening"
+    )
+    port: int = setting(6667, "port to listen on; 0: any that is free", between(0, 65535), group="Listening")
+    bind: tuple[str, ...] = setting(
+        (), "one URL to listen on, instead of host and port", endpoint("tcp"), group="Listening", form="URL"
+    )
     # RFC 2812 section 2.3.1: a server's name is a host's, and has at most 63 characters.
     name: str = setting(
         "irc.localhost", "the server's name", matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", "a host name")
@@ -28,46 +54,107 @@ class Settings(ServerSettings):
         "Chat", "the network's name", matching(r"[!-9;-~]{1,32}", "up to 32 of ASCII, no space")
     )
     motd: str = setting("", "file with the message of the day")
-    max_clients: int = setting(1000, "connections at a time", at_least(1))
+    tls_port: int = setting(
+        6697, "port to listen on for TLS, given a certificate; 0: any", between(0, 65535), group="Listening"
+    )
+    certificate: str = setting(
+        "", "file with the certificates for TLS, and perhaps the key", group="Listening"
+    )
+    key: str = setting("", "file with the certificate's key", group="Listening")
+    password: Secret | None = setting(
+        None, "what clients have to send by PASS", parse=Secret.parse, secret=True, form="PASSWORD"
+    )
+    oper: tuple[Login, ...] = setting(
+        (), "an operator of the network", parse=Login.parse, secret=True, form="NAME:PASSWORD"
+    )
+    register_before_connect: bool = setting(
+        default=False, about="let accounts be registered before a client is"
+    )
+    show_addresses: bool = setting(default=False, about="show others a user's address instead of a cloak")
+    data: str = setting(
+        "", "folder for accounts and channels that last; without it all is kept in memory only"
+    )
+
+    max_clients: int = setting(1000, "connections at a time", at_least(1), group="Limits")
+    # A school, an office or a bouncer is behind one address; Ergo has 32 for a /32 and exempts more by hand.
+    max_clients_per_address: int = setting(
+        100, "connections at a time from one address", at_least(1), group="Limits"
+    )
+    # Nobody types faster for long, no paste of a screenful waits, and it costs three hundredths of a core to tell
+    # 500 others of it.
+    flood_rate: float = setting(
+        10.0, "lines a second that a client may send for long; 0: any number", at_least(0), group="Limits"
+    )
+    flood_burst: int = setting(64, "lines that it may send at once", at_least(1), group="Limits")
 
     # Ergo's limits, which are what people are used to on networks of today.
-    nick_length: int = setting(32, "characters of a nick", between(1, 64))
-    username_length: int = setting(16, "characters of a username", between(1, 32))
-    channel_length: int = setting(64, "octets of a channel's name", between(2, 128))
-    topic_length: int = setting(390, "octets of a topic", between(1, 390))
-    channels_per_user: int = setting(50, "channels that a user may be in", at_least(1))
-    max_targets: int = setting(4, "targets of one PRIVMSG or NOTICE", at_least(1))
-    realname_length: int = setting(150, "octets of a real name", between(1, 200))
-    key_length: int = setting(32, "characters of a channel's key", between(1, 64))
-    list_length: int = setting(60, "masks on each of a channel's lists", at_least(1))
-    monitor_limit: int = setting(100, "nicks that a user may watch", at_least(1))
-    history_length: int = setting(512, "messages remembered of a channel or a conversation", at_least(0))
-    max_clients_per_address: int = setting(100, "connections at a time from one address", at_least(1))
-    flood_rate: float = setting(
-        10.0, "lines a second that a client may send for long; 0: any number", at_least(0)
+    nick_length: int = setting(32, "characters of a nick", between(1, 64), group="Limits")
+    username_length: int = setting(16, "characters of a username", between(1, 32), group="Limits")
+    channel_length: int = setting(64, "octets of a channel's name", between(2, 128), group="Limits")
+    topic_length: int = setting(390, "octets of a topic", between(1, 390), group="Limits")
+    channels_per_user: int = setting(50, "channels that a user may be in", at_least(1), group="Limits")
+    max_targets: int = setting(4, "targets of one PRIVMSG or NOTICE", at_least(1), group="Limits")
+    realname_length: int = setting(150, "octets of a real name", between(1, 200), group="Limits")
+    key_length: int = setting(32, "characters of a channel's key", between(1, 64), group="Limits")
+    list_length: int = setting(60, "masks on each of a channel's lists", at_least(1), group="Limits")
+    monitor_limit: int = setting(100, "nicks that a user may watch", at_least(1), group="Limits")
+    history_length: int = setting(
+        512, "messages remembered of a channel or a conversation", at_least(0), group="Limits"
     )
-    flood_burst: int = setting(64, "lines that it may send at once", at_least(1))
-    password: str = setting("", "what clients have to send by PASS; empty: nothing")
-    oper: str = setting("", "NAME:PASSWORD (or its Argon2 hash) of the network's operator")
-    register_before_connect: bool = setting(False, "let accounts be registered before the connection is")
-    cloaks: bool = setting(True, "show others a cloak instead of a user's address")
-    data: str = setting("", "folder for accounts and channels that last; empty: all is kept in memory only")
-    sendq: int = setting(96 * 1024, "octets unread by a client before it is cut off", at_least(4096))
+    sendq: int = setting(
+        96 * 1024, "octets unread by a client before it is cut off", at_least(4096), group="Limits"
+    )
 
     # ngIRCd asks after 120 s; RFC 2812 has no numbers.
-    registration_timeout: float = setting(30.0, "seconds from connecting to being registered", at_least(0.01))
+    registration_timeout: float = setting(
+        30.0, "seconds from connecting to being registered", at_least(0.01), group="Timeouts"
+    )
     ping_after: float = setting(
-        120.0, "seconds of silence before a client is asked whether it is there", at_least(0.01)
+        120.0,
+        "seconds of silence before a client is asked whether it is there",
+        at_least(0.01),
+        group="Timeouts",
     )
-    ping_timeout: float = setting(60.0, "seconds that it may take for an answer", at_least(0.01))
+    ping_timeout: float = setting(
+        60.0, "seconds that it may take for an answer", at_least(0.01), group="Timeouts"
+    )
     farewell: float = setting(
-        0.5, "seconds that a leaving client may take to read what is left", between(0, 60)
+        0.5, "seconds that a leaving client may take to read what is left", between(0, 60), group="Timeouts"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.bind) > 1:
+            raise SettingsError("bind", self.bind[1], "the chat listens on one address: leave out the others")
+        try:
+            InetEndpoint(self.host, self.port)
+        except AddressError as error:
+            raise SettingsError("host", self.host, error.problem) from None
 
     @property
     def host_length(self) -> int:
-        """Octets of a user's host: an address, or three parts of a cloak."""
-        return 63
+        """Octets of a user's host: an address of IPv6, or a cloak."""
+        return 45
+
+    @property
+    def tls_url(self) -> str:
+        """Where to listen for TLS; empty: nowhere."""
+        return str(InetEndpoint(self.host, self.tls_port)) if self.certificate else ""
+
+    @property
+    def url(self) -> str:
+        """Where to listen."""
+        return self.bind[0] if self.bind else str(InetEndpoint(self.host, self.port))
+
+    def check(self) -> None:
+        """Read the message of the day, and the certificate."""
+        self.read_motd()
+        if self.certificate:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key or None)
+            except OSError as error:
+                fix = f"cannot be used ({error.strerror}): name files in PEM, with the key of the certificate"
+                raise SettingsError("certificate", self.certificate, fix) from error
 
     def read_motd(self) -> list[str]:
         """Return the message of the day, line by line; none if there is no file."""

@@ -144,6 +144,10 @@ class Store:
             self._news.notify_all()
             return self._taken
 
+    def has(self, number: int) -> bool:
+        """Tell whether everything up to ``number`` is stored."""
+        return self._done >= number
+
     def wait(self, number: int) -> None:
         """Wait until everything up to ``number`` is stored.
 

@@ -61,7 +61,7 @@ def _log_in(client: Client, account: str, password: str) -> Steps:
     chat, address = client.chat, client.user.address
     if not chat.may_try(address):
         raise Refused(numerics.Numeric("904", "Too many attempts, try again later"))
-    known = yield lambda: chat.accounts.verify(account, password)
+    known = yield lambda: chat.verify(account, password)
     if known is None or client.user.account:
         raise Refused(numerics.ERR_SASLFAIL)
     _logged_in(client, known)
@@ -97,7 +97,7 @@ def _register(client: Client, name: str, password: str) -> Steps:
         client.fail("REGISTER", "TEMPORARILY_UNAVAILABLE", name, "Too many attempts, try again later")
         return
     try:
-        yield lambda: chat.accounts.register(name, password)
+        yield lambda: chat.register(name, password)
     except AccountError as error:
         client.fail("REGISTER", error.code, name, str(error))
         return

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def oper(client: Client, name: str, password: str) -> Steps:
+def oper(client: Client, name: str, password: str) -> None:
     """OPER: become an operator."""
     chat, user = client.chat, client.user
-    known = chat.may_try(user.address) and (yield lambda: chat.is_operator(name, password))
-    if not known:
+    if not (chat.may_try(user.address) and chat.is_operator(name, password)):
         _log.warning("%s failed to become operator %s", user.source, name)
         raise Refused(numerics.ERR_PASSWDMISMATCH)
     _log.info("%s became operator %s", user.source, name)
@@ -38,11 +37,9 @@ def kill(client: Client, nick: str, reason: str = "") -> None:
 
 
 def rehash(client: Client) -> Steps:
-    """REHASH: read the message of the day and certificates anew."""
+    """REHASH: read settings, the message of the day and certificates anew, as SIGHUP does."""
     client.reply(numerics.RPL_REHASHING, client.settings.motd or "*")
-    problem = yield client.chat.reload
-    if problem:
-        client.reply(numerics.ERR_UNKNOWNERROR, "REHASH", str(problem))
+    yield client.chat.reload_all
 
 
 def wallops(client: Client, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import time
 from typing import TYPE_CHECKING
@@ -76,9 +75,7 @@ def register(client: Client) -> None:
     me, settings = client.user, client.settings
     if me.registered or client.negotiating or not (me.nick and me.username):
         return
-    if settings.password and not hmac.compare_digest(
-        (client.password or "").encode("utf-8", "surrogateescape"), settings.password.encode()
-    ):
+    if settings.password is not None and not settings.password.matches(client.password or ""):
         client.reply(numerics.ERR_PASSWDMISMATCH)
         client.leaving = "Bad password"
         return

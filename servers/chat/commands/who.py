@@ -81,7 +81,7 @@ def _row(client: Client, user: User, channel: Channel | None, name: str, fields:
         "t": token,
         "c": name,
         "u": user.username,
-        "i": user.address.replace("::", "0::", 1) if user is me or me.is_operator else "255.255.255.255",
+        "i": user.address if user is me or me.is_operator else "255.255.255.255",
         "h": user.host,
         "s": client.settings.name,
         "n": user.nick,

@@ -25,7 +25,7 @@ def serve() -> Iterator[Serve]:
 
         def start(**changes: Any) -> ChatServer:
             # A test's clients are in haste, and all at one address, which they know.
-            settings = replace(Settings(port=0, cloaks=False, flood_rate=0), **changes)
+            settings = replace(Settings(port=0, show_addresses=True, flood_rate=0), **changes)
             return stack.enter_context(running(ChatServer(settings, clock=lambda: NOW)))
 
         yield start

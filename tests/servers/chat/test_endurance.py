@@ -167,7 +167,7 @@ def test_a_crowd_leaves_nothing_behind(seed: int) -> None:
                 client.rest()
 
     with (
-        running(ChatServer(Settings(port=0, cloaks=False, flood_rate=0))) as server,
+        running(ChatServer(Settings(port=0, show_addresses=True, flood_rate=0))) as server,
         ThreadPoolExecutor(12) as crowd,
     ):
         for life in [crowd.submit(live, number) for number in range(12)]:
