@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from framework.connection import Connection, Phase
+from framework.connection import DONTWAIT, Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub, Waiter, running_hub
 from framework.reader import LINE_LIMIT
@@ -139,7 +139,7 @@ class GreenConnection(Connection):
             try:
                 return _recv(self, bufsize, flags)
             except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                if flags & DONTWAIT or self.patience == 0:
                     raise
 
     def raw_recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
@@ -149,7 +149,7 @@ class GreenConnection(Connection):
             try:
                 return _recv_into(self, buffer, nbytes, flags)
             except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                if flags & DONTWAIT or self.patience == 0:
                     raise
 
     def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
@@ -158,7 +158,7 @@ class GreenConnection(Connection):
             try:
                 return _send(self, data, flags)
             except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT:
+                if flags & DONTWAIT:
                     raise
             self.wait_writable()
 
@@ -175,7 +175,7 @@ class GreenConnection(Connection):
                 self.turns += 1
 
     def _wait_readable(self, flags: int) -> None:
-        if flags & _socket.MSG_DONTWAIT:
+        if flags & DONTWAIT:
             return
         timeout = self.patience
         if timeout is None:
