@@ -58,6 +58,7 @@ MaxConnectionsIP = 0
 MaxJoins = 0
 MaxNickLength = 16
 PingTimeout = 600
+MaxPenaltyTime = 0
 [Options]
 DNS = no
 Ident = no
@@ -76,7 +77,14 @@ def _running(subject: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         file.write_text(_NGIRCD.format(port=port))
         command = {
             "ngircd": [shutil.which("ngircd") or "/usr/sbin/ngircd", "-n", "-f", str(file)],
-            "miniircd": [sys.executable, "-m", "miniircd", "--listen", "127.0.0.1", "--ports", str(port)],
+            "miniircd": [
+                str(Path(sys.executable).with_name("miniircd")),
+                "--listen",
+                "127.0.0.1",
+                "--ports",
+                str(port),
+                *(["--setuid", "root"] if os.getuid() == 0 else []),
+            ],
         }.get(subject, [sys.executable, "-c", _OURS, subject, str(port)])
         # Both streams to nowhere: ngIRCd logs each line of debugging that nobody wants to pay for.
         with subprocess.Popen(

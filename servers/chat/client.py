@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from framework.events import CloseReason
 from servers.chat.protocol import LINE, TIME, Message, pack
 
 if TYPE_CHECKING:
@@ -208,6 +209,11 @@ class Client:
         self.user.outbox.wait_for_room(self.settings.ping_timeout)
 
     # -- the end -----------------------------------------------------------------------------------------------
+
+    @property
+    def was_drained(self) -> bool:
+        """Whether its input has ended since the server does."""
+        return self._connection.reason is CloseReason.DRAIN
 
     def end(self, reason: str) -> None:
         """Let the conversation come to an end, from any thread: its reader wakes, and does the rest."""

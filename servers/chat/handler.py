@@ -70,7 +70,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
         reason = self._converse()
         if self.client.user.outbox.overflowed:
             reason = "SendQ exceeded"
-        elif self.server.draining:
+        elif self.client.was_drained:
             reason = "Server shutting down"
         self.client.leaving = self.client.leaving or reason
 

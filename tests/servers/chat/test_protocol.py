@@ -156,9 +156,9 @@ def test_long_lines_are_told_once_and_not_kept() -> None:
         assert splitter.feed(b"x" * 1000) == []
     assert splitter.feed(b"\nPING a\r\n") == [None, b"PING a"]
     assert splitter.feed(b"x" * 510 + b"\r\n" + b"x" * 511 + b"\r\n") == [b"x" * 510, None]
+    splitter.feed(b"x" * 16000)
     with pytest.raises(EndlessLineError):
-        for _ in range(17):
-            splitter.feed(b"x" * 1000)
+        splitter.feed(b"x" * 1000)
 
 
 def test_tags_have_a_limit_of_their_own() -> None:
