@@ -114,7 +114,7 @@ class Outbox:
         # Positional, since a fan-out passes here once for each receiver.
         sending = self._sending
         while (self._queue or (self._overflowed and not self._closed)) and not self._clogged:
-            if not sending.acquire(False):  # noqa: FBT003
+            if not sending.acquire(False):
                 return
             try:
                 self._send()

@@ -135,8 +135,8 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
             if slow is not None and not client.leaving:
                 try:
                     outcome = slow()
-                except OSError as error:
-                    outcome = error
+                except Exception as error:
+                    outcome = error  # the command's, which knows what to make of it
 
     def _begin(self, line: bytes | None) -> Steps | None:
         """Do what a line says, and return what is left to do; with the lock held."""
@@ -158,7 +158,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
 def _advance(steps: Steps, outcome: object) -> Callable[[], object] | None:
     """Let a command go on with what came of its last call, and return its next; ``None``: it is done."""
     try:
-        return steps.throw(outcome) if isinstance(outcome, OSError) else steps.send(outcome)
+        return steps.throw(outcome) if isinstance(outcome, Exception) else steps.send(outcome)
     except StopIteration:
         return None
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from servers.chat.protocol import Message
 
@@ -43,28 +43,32 @@ class History:
         """When the last message was said, as its ``time`` tag has it; empty: nothing was."""
         return self._messages[-1].tags["time"] if self._messages else ""
 
-    def after(self, moment: Moment, limit: int, until: Moment | None = None) -> list[Message]:
-        """Return up to ``limit`` messages that directly follow a moment, and precede ``until``."""
-        later = islice(self._messages, self._first(moment, inclusive=False), None)
-        return list(islice(_before(later, until), limit))
+    def after(self, moment: Moment, limit: int) -> list[Message]:
+        """Return up to ``limit`` messages that directly follow a moment."""
+        start = self._first(moment, inclusive=False)
+        return self._slice(start, start + limit)
 
     def before(self, moment: Moment | None, limit: int, since: Moment | None = None) -> list[Message]:
         """Return up to ``limit`` messages that directly precede a moment, or the end, and follow ``since``."""
         end = len(self._messages) if moment is None else self._first(moment, inclusive=True)
         start = 0 if since is None else self._first(since, inclusive=False)
-        return list(islice(self._messages, max(start, end - limit), end))
+        return self._slice(max(start, end - limit), end)
 
     def around(self, moment: Moment, limit: int) -> list[Message]:
         """Return up to ``limit`` messages with the moment in their middle."""
         middle = self._first(moment, inclusive=True)
         start = max(0, min(middle - limit // 2, len(self._messages) - limit))
-        return list(islice(self._messages, start, start + limit))
+        return self._slice(start, start + limit)
 
     def between(self, one: Moment, other: Moment, limit: int) -> list[Message]:
         """Return up to ``limit`` messages between two moments, from the side of the first one."""
-        if self._first(one, inclusive=True) <= self._first(other, inclusive=True):
-            return self.after(one, limit, other)
-        return self.before(one, limit, other)
+        if self._first(one, inclusive=True) > self._first(other, inclusive=True):
+            return self.before(one, limit, other)
+        start, end = self._first(one, inclusive=False), self._first(other, inclusive=True)
+        return self._slice(start, min(start + limit, end))
+
+    def _slice(self, start: int, end: int) -> list[Message]:
+        return list(islice(self._messages, start, max(start, end)))
 
     def _first(self, moment: Moment, *, inclusive: bool) -> int:
         """Return the place of the first message at the moment or after it, or only after it."""
@@ -81,12 +85,3 @@ class History:
         return next(
             (place for place, message in enumerate(self._messages) if found(message)), len(self._messages)
         )
-
-
-def _before(messages: Iterable[Message], end: Moment | None) -> Iterable[Message]:
-    for message in messages:
-        if end is not None and (
-            message.tags["msgid"] == end.msgid if end.msgid else message.tags["time"] >= end.time
-        ):
-            return
-        yield message

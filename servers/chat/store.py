@@ -105,7 +105,7 @@ class Store:
                 "SELECT line FROM history WHERE folded = ? ORDER BY number DESC LIMIT ?", (folded, length)
             ).fetchall()
             for (line,) in reversed(lines):
-                channel.history.append(parse(line))
+                channel.history.append(parse(line.rstrip(b"\r\n")))
             yield channel
 
     # -- writing: these append, and return what to wait for ------------------------------------------------------

@@ -1,8 +1,10 @@
 """A chat server that runs, and clients that are connected to it."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,13 @@ NOW = 1_000_000_000.0
 
 Serve = Callable[..., ChatServer]
 Connect = Callable[..., Irc]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a new folder."""
+    with tempfile.TemporaryDirectory(prefix="chat-") as path:
+        yield Path(path)
 
 
 @pytest.fixture
