@@ -8,7 +8,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from framework import InetAddress, ServiceMixIn, TCPServer, at
+from framework import DrainResult, InetAddress, ServiceMixIn, TCPServer, at
 from framework.greenlets import GreenletMixIn
 from framework.tls import TLSMixIn
 from servers.chat.chat import Chat
@@ -20,7 +20,6 @@ from shared.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framework.lifecycle import DrainResult
     from servers.chat.settings import Settings
 
 __all__ = ["ChatMixIn", "ChatServer", "TLSChatServer", "program"]
