@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "HandshakeError", "Phase"]
 
+# As a number: with a member of an Enum, each "&" is a call of Python, and a fan-out has one for each receiver.
+DONTWAIT = int(socket.MSG_DONTWAIT)
+
 # Octets held at most. Beyond, there is little left to gain from fewer system calls.
 HELD = 65536
 # Octets of one send within a sendall(): each of these must get through within the write deadline.
@@ -187,7 +190,7 @@ class Connection(socket.socket):
         if not self.parting and self.gettimeout() is None:
             self.parting = True
             with contextlib.suppress(BlockingIOError):
-                data = self.raw_recv(bufsize, flags | socket.MSG_DONTWAIT)
+                data = self.raw_recv(bufsize, flags | DONTWAIT)
             self.received += len(data)
         if data:
             self.phase = _BUSY
@@ -249,7 +252,7 @@ class Connection(socket.socket):
         if reader.pending or self.rest():
             return True
         try:
-            data = self.raw_recv(CHUNK, socket.MSG_DONTWAIT)
+            data = self.raw_recv(CHUNK, DONTWAIT)
         except BlockingIOError:
             return False
         self.phase = _BUSY
@@ -283,7 +286,7 @@ class Connection(socket.socket):
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Send, as ``socket.send()``."""
-        if flags & socket.MSG_DONTWAIT:
+        if flags & DONTWAIT:
             if self._held and not self.push():
                 raise BlockingIOError(errno.EAGAIN, "what was said before has not been sent yet")
             size = self.raw_send(data, flags)
@@ -357,7 +360,7 @@ class Connection(socket.socket):
             while self._held:
                 count = len(self._held)  # the handler may go on appending
                 data = b"".join(self._held[:count])
-                sent = self.raw_send(data, socket.MSG_DONTWAIT)
+                sent = self.raw_send(data, DONTWAIT)
                 self.sent += sent
                 self._held[:count] = [data[sent:]] if sent < len(data) else []
                 self._held_size = max(0, self._held_size - sent)

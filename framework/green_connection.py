@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from framework.connection import HELD, Connection, Phase
+from framework.connection import DONTWAIT, HELD, Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub, Waiter, running_hub
 from framework.reader import LINE_LIMIT
@@ -159,7 +159,7 @@ class GreenConnection(Connection):
             try:
                 return receive(self, *args)
             except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
+                if flags & DONTWAIT or self.patience == 0:
                     raise
 
     def raw_send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
@@ -168,7 +168,7 @@ class GreenConnection(Connection):
             try:
                 return _send(self, data, flags)
             except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT:
+                if flags & DONTWAIT:
                     raise
             self.wait_writable()
 
@@ -185,7 +185,7 @@ class GreenConnection(Connection):
                 self.turns += 1
 
     def _wait_readable(self, flags: int) -> None:
-        if flags & _socket.MSG_DONTWAIT:
+        if flags & DONTWAIT:
             return
         timeout = self.patience
         if timeout is None:

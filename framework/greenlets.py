@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket as _socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 try:
     from greenlet import GreenletExit, getcurrent, greenlet
@@ -37,6 +37,8 @@ from framework.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from framework._loop import Loop
+
+T = TypeVar("T")
 
 __all__ = [
     "Event",
@@ -131,6 +133,18 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
         if hub is None:
             raise ServerStateError("no hub runs: the server does not serve")
         hub.call_soon(action)
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass for the greenlet that calls this, and for no other."""
+        sleep(seconds)
+
+    def run_blocking(self, function: Callable[[], T]) -> T:
+        """Run ``function``, which may block, in a thread; return or raise what it does."""
+        return run_in_thread(function)
+
+    def at_turn_end(self, action: Callable[[], object]) -> None:
+        """Run ``action`` when all that is ready in this turn of the hub has run."""
+        at_turn_end(action)
 
     def handle_request(self) -> object:
         """Wait for one request and serve it to its end, or call ``handle_timeout()``."""

@@ -37,6 +37,9 @@ __all__ = ["Flusher", "Outbox"]
 # Between Ergo's send queue of 96 KiB and InspIRCd's of 1 MiB for clients: a burst of a few thousand lines.
 _LIMIT = 256 * 1024
 
+# An Enum's member goes into a call of the system as a number only after a call of Python.
+_DONTWAIT = int(_socket.MSG_DONTWAIT)
+
 
 class Outbox:
     """The send queue of one connection.
@@ -62,6 +65,7 @@ class Outbox:
         "_lost",
         "_overflowed",
         "_queue",
+        "_send_some",
         "_sending",
         "_size",
     )
@@ -70,6 +74,7 @@ class Outbox:
         self, connection: _socket.socket, flusher: Flusher, *, limit: int = _LIMIT, farewell: bytes = b""
     ) -> None:
         self._connection = connection
+        self._send_some = connection.send
         self._flusher = flusher
         self._limit = limit
         self._farewell = farewell
@@ -97,22 +102,24 @@ class Outbox:
         with self._guard:
             if self._closed or self._overflowed:
                 return
-            self._size += len(data)
+            size = self._size = self._size + len(data)
             self._queue.append(data)
-            if self._size > self._limit:
+            if size > self._limit:
                 self._overflowed = True
                 self._drop()
                 self._clogged = False
 
     def flush(self) -> None:
         """Send what can be sent now; never blocks and never raises for the sake of the connection."""
+        # Positional, since a fan-out passes here once for each receiver.
+        sending = self._sending
         while (self._queue or (self._overflowed and not self._closed)) and not self._clogged:
-            if not self._sending.acquire(blocking=False):
+            if not sending.acquire(False):
                 return
             try:
                 self._send()
             finally:
-                self._sending.release()
+                sending.release()
 
     def wait_for_room(self, timeout: float = 30.0, *, unsent: int | None = None) -> bool:
         """Wait up to ``timeout`` seconds until no more than ``unsent`` octets are, or half the limit.
@@ -173,18 +180,20 @@ class Outbox:
 
     def _send(self) -> None:
         """Send once; runs in one thread at a time."""
+        queue = self._queue
         with self._guard:
             if self._overflowed:
                 self._closed = True
-            data = b"".join(self._queue)
-            self._queue.clear()
+            # Mostly there is one, which joining would copy.
+            data = queue.popleft() if len(queue) == 1 else b"".join(queue)
+            queue.clear()
         if self._overflowed:
             self._give_up()
             return
         if not data:
             return  # close() came first
         try:
-            sent = self._connection.send(data, _socket.MSG_DONTWAIT)
+            sent = self._send_some(data, _DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:

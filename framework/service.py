@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
@@ -84,6 +84,8 @@ _CLIENT_FAULTS = (
 
 # Looked up for each connection, and a lookup on an Enum costs a call up to Python 3.11.
 _SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
+
+T = TypeVar("T")
 
 _SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 
@@ -394,6 +396,22 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             loop = self.__loop
         if loop is not None:
             loop.wake()
+
+    # -- for handlers ------------------------------------------------------------------------------------------
+    #
+    # What differs between threads and greenlets, so that a handler that uses these is at home under both.
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass for the request that calls this, and for no other."""
+        time.sleep(seconds)
+
+    def run_blocking(self, function: Callable[[], T]) -> T:
+        """Run ``function``, which may block, where it holds up no other request; return or raise what it does."""
+        return function()
+
+    def at_turn_end(self, action: Callable[[], object]) -> None:
+        """Run ``action`` when all requests that are ready have run; where each has its own thread, at once."""
+        action()
 
     # -- the loop ----------------------------------------------------------------------------------------------
 

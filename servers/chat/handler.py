@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from framework import BaseRequestHandler, InetAddress, Outbox
+from framework.connection import Connection
 from servers.chat import commands, numerics
 from servers.chat.client import Client
-from servers.chat.network import User
-from servers.chat.protocol import LineSplitter, Message, ProtocolError, parse
+from servers.chat.flood import Bucket
+from servers.chat.protocol import EndlessLineError, LineSplitter, Message, NotUTF8Error, ProtocolError, parse
+from servers.chat.user import User
 
 if TYPE_CHECKING:
-    from servers.chat.server import ChatServer
+    from collections.abc import Callable
+
+    from servers.chat.client import Steps
+    from servers.chat.server import ChatMixIn
 
 __all__ = ["ChatHandler"]
 
@@ -27,99 +32,135 @@ _READ = 8192
 # Lines obeyed before others get the lock and the answers leave, so that a flood delays nobody for long.
 _BATCH = 64
 
+# Tokens of the flood control: what dribbles in, or is nothing but line ends, is not free either.
+_READ_COST = 1 / 64
+
 # What the kernel may hold for a client that does not read, on top of its outbox. Left to itself Linux goes up to
 # 4 MiB (tcp(7), tcp_wmem), and dead clients would go unnoticed for as long.
 _KERNEL_BUFFER = 64 * 1024
 
 
-class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
+class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
     """Serves one client from connect to close.
 
-    The connection blocks, as its outbox demands; deadlines are kept by waiting for input with poll(2).
+    It waits for input without a deadline, as its outbox demands: the chat sweeps over all clients now and then, and
+    lets those that are silent for too long meet the end of their input.
     """
 
     def setup(self) -> None:
-        """Make the client, and make it known to the server."""
+        """Make the client, and make it known to the chat."""
+        connection, chat = self.request, self.server.chat
+        assert isinstance(connection, Connection)  # noqa: S101 -- a service makes all of its own so
         # Chat is small messages, and Nagle's algorithm would hold each back for the last one's ACK (RFC 896).
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         # An address that begins with a colon could be no parameter (RFC 2812, section 2.3.1); 0::1 is the same.
-        host = "0" * self.client_address[0].startswith(":") + self.client_address[0]
-        user = User(_outbox(self.server, self.request, host), host, self.server.clock())
-        self.client = Client(self.server, user)
-        self.server.enter(self.client, self.request)
+        address = "0" * self.client_address[0].startswith(":") + self.client_address[0]
+        host = chat.host_of(address)
+        farewell = _error(host, "SendQ exceeded")
+        outbox = Outbox(connection, chat.flusher, limit=chat.settings.sendq, farewell=farewell)
+        user = User(outbox, address, host, chat.clock(), secure=self.server.secure)
+        self.client = Client(chat, user, connection)
+        self.bucket = Bucket(chat.settings.flood_rate, chat.settings.flood_burst, self.client.since)
+        chat.enter(self.client)
+        _log.info("%s connected", address)
 
     def handle(self) -> None:
         """Converse until one side has had enough."""
         reason = self._converse()
         if self.client.user.outbox.overflowed:
             reason = "SendQ exceeded"
+        elif self.client.was_drained:
+            reason = "Server shutting down"
         self.client.leaving = self.client.leaving or reason
 
     def finish(self) -> None:
         """Say why, to the client and to whom it concerns: the one way in which every conversation ends."""
         # handle() was cut short by a fault, which the server will report.
         client, reason = self.client, self.client.leaving or "Internal error"
-        self.server.leave(client, client.message("QUIT", reason))
-        client.user.outbox.put(_error(client.user.host, reason))
+        user, outbox = client.user, client.user.outbox
+        self.server.chat.leave(client, client.message("QUIT", reason))
+        outbox.put(_error(user.host, reason))
         client.flush()
-        client.user.outbox.close(self.server.settings.farewell)
-        _log.info("%s left: %s", client.user.source if client.user.registered else client.user.host, reason)
+        outbox.close(self.server.chat.settings.farewell)
+        _log.info("%s (%s) left: %s", user.source if user.registered else "?", user.address, reason)
 
     def _converse(self) -> str:
         """Obey the client, and return why that came to an end."""
-        client, settings = self.client, self.server.settings
+        client, bucket = self.client, self.bucket
         splitter = LineSplitter()
-        waiter = select.poll()
-        waiter.register(self.request, select.POLLIN)
-        deadline = time.monotonic() + settings.registration_timeout
-        pinged = False
         while not client.leaving:
-            if not waiter.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                if not client.user.registered:
-                    return "Registration timed out"
-                if pinged:
-                    return f"Ping timeout: {settings.ping_after + settings.ping_timeout:g} seconds"
-                client.send(Message("PING", (settings.name,)))
-                client.flush()
-                pinged = True
-                deadline = time.monotonic() + settings.ping_timeout
-                continue
             try:
                 data = self.request.recv(_READ)
+                lines = deque(splitter.feed(data))
             except OSError as error:
                 return error.strerror or str(error)
+            except EndlessLineError:
+                return "RecvQ exceeded"
             if not data:
                 return "Connection closed"
-            lines = splitter.feed(data)
-            for start in range(0, len(lines), _BATCH):
-                self._obey(lines[start : start + _BATCH])
-            # Only a registered client wins time by talking; whatever it says proves that it is there.
-            if client.user.registered:
-                pinged = False
-                deadline = time.monotonic() + settings.ping_after
+            bucket.charge(_READ_COST)
+            while (lines or bucket.owes) and not client.leaving:
+                now = client.heard = time.monotonic()
+                client.pinged = False
+                allowed = bucket.take(min(len(lines), _BATCH), now)
+                if allowed:
+                    self._obey(deque(lines.popleft() for _ in range(allowed)))
+                else:
+                    # It is this client's own reader that waits, and by that in the end the client (TCP's window).
+                    self.server.sleep(bucket.delay())
         return client.leaving
 
-    def _obey(self, lines: list[bytes | None]) -> None:
-        """Do what the lines say, then send whatever came of it, to whomever."""
-        with self.server.lock:
-            for line in lines:
-                if self.client.leaving:
-                    break
-                if line is None:
-                    self.client.reply(numerics.ERR_INPUTTOOLONG)
-                    continue
+    def _obey(self, lines: deque[bytes | None]) -> None:
+        """Do what the lines say, and send whatever comes of it, to whomever.
+
+        What takes time is done in between, without the lock; the lines behind it wait.
+        """
+        client, lock = self.client, self.server.chat.lock
+        steps: Steps | None = None
+        outcome: object = None
+        while (lines or steps is not None) and not client.leaving:
+            slow: Callable[[], object] | None = None
+            with lock:
+                while slow is None and (lines or steps is not None) and not client.leaving:
+                    if steps is None:
+                        steps = self._begin(lines.popleft())
+                    if steps is not None:
+                        slow = _advance(steps, outcome)
+                        outcome = None
+                        if slow is None:
+                            steps = None
+            # Under greenlets once for all clients that have been heard in one turn of the hub.
+            self.server.at_turn_end(client.flush)
+            if slow is not None and not client.leaving:
                 try:
-                    commands.obey(self.client, parse(line))
-                except ProtocolError as error:
-                    self.client.reply(numerics.ERR_UNKNOWNERROR, "*", str(error))
-        self.client.flush()
+                    outcome = slow()
+                except Exception as error:
+                    outcome = error  # the command's, which knows what to make of it
+
+    def _begin(self, line: bytes | None) -> Steps | None:
+        """Do what a line says, and return what is left to do; with the lock held."""
+        client = self.client
+        if line is None:
+            client.reply(numerics.ERR_INPUTTOOLONG)
+            return None
+        try:
+            return commands.obey(client, parse(line))
+        except NotUTF8Error as error:
+            client.begin_answer(error.message.tags.get("label", ""))
+            client.fail("*", "INVALID_UTF8", "Messages are UTF-8 here")
+            client.end_answer()
+        except ProtocolError as error:
+            client.reply(numerics.ERR_UNKNOWNERROR, "*", str(error))
+        return None
 
 
-def _outbox(server: ChatServer, connection: socket.socket, host: str) -> Outbox:
-    """Return the outbox for a connection."""
-    farewell = _error(host, "SendQ exceeded")
-    return Outbox(connection, server.flusher, limit=server.settings.sendq, farewell=farewell)
+def _advance(steps: Steps, outcome: object) -> Callable[[], object] | None:
+    """Let a command go on with what came of its last call, and return its next; ``None``: it is done."""
+    try:
+        return steps.throw(outcome) if isinstance(outcome, Exception) else steps.send(outcome)
+    except StopIteration:
+        return None
 
 
 def _error(host: str, reason: str) -> bytes:

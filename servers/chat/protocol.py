@@ -4,25 +4,30 @@ Rules:
 
 1. A CR or a LF ends a message (RFC 1459 section 8). An empty message means nothing, which makes CR LF the
    end of one message and not of two (RFC 2812 section 2.3.1). So people can talk to the server with ``nc``.
-2. Text is UTF-8. Octets that are not are carried as surrogates (PEP 383) and leave as they came: IRC never
-   had one encoding, and a server that does not announce UTF8ONLY has no business in dropping others.
-3. No line leaves longer than 512 octets; what is too much is cut at its end, not within a character.
+2. Text is UTF-8 and nothing else (https://ircv3.net/specs/extensions/utf8-only): a line that is not is refused.
+3. A line has up to 512 octets and, before them, up to 4096 of tags (https://ircv3.net/specs/extensions/message-tags).
+   No longer one leaves: what is too much is cut at its end, not within a character.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "ACCOUNT",
     "LINE",
+    "TAGS",
+    "TIME",
+    "EndlessLineError",
     "LineSplitter",
     "Message",
+    "NotUTF8Error",
     "ProtocolError",
     "clip",
     "fold",
@@ -33,7 +38,16 @@ __all__ = [
 ]
 
 LINE = 512
-"""Octets of a line, its CR LF included (RFC 2812 section 2.3)."""
+"""Octets of a line without its tags, its CR LF included (RFC 2812 section 2.3)."""
+_TAGS_LIMIT = 4096
+"""Octets of a client's tags, from the "@" to the space."""
+# A few longest lines. What has no end by then is no IRC client, and gets no more of our patience.
+_ENDLESS = 16384
+
+TIME, TAGS, ACCOUNT = 1, 2, 4
+"""Which tags a receiver wants: ``time``; any but those named here; ``account``."""
+
+_KINDS = {"time": TIME, "account": ACCOUNT, "label": 0, "batch": 0}
 
 _ENDS = re.compile(rb"[\r\n]")
 _FORBIDDEN = re.compile("[\r\n\0]")
@@ -43,10 +57,29 @@ _NICK = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*")
 _CHANNEL = re.compile("#[^ \a,\r\n\0]+")
 # CASEMAPPING=ascii: the mapping of RFC 1459 takes {|}~ for lower-case []\^, which surprises everybody.
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_ESCAPES = str.maketrans({";": r"\:", " ": r"\s", "\\": r"\\", "\r": r"\r", "\n": r"\n"})
+_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
+_UNESCAPES = {":": ";", "s": " ", "r": "\r", "n": "\n"}
 
 
 class ProtocolError(ValueError):
     """Bytes that are no message; the text says why."""
+
+
+class EndlessLineError(ProtocolError):
+    """A line that goes on and on."""
+
+
+class NotUTF8Error(ProtocolError):
+    """A message that is not all UTF-8.
+
+    Args:
+        message: what can be read of it.
+    """
+
+    def __init__(self, message: Message) -> None:
+        super().__init__("a message is UTF-8")
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +90,19 @@ class Message:
         command: letters, or a numeric's three digits; a parsed one is in upper case.
         params: none but the last may be empty, hold a space, or begin with a colon.
         source: whom it is from; empty: the peer itself.
+        tags: by name; without a value: empty.
     """
 
     command: str
     params: tuple[str, ...] = ()
     source: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def encode(self) -> bytes:
-        """Return the message as a line with its CR LF, cut to ``LINE`` octets.
+    def encode(self, wanted: int = 0) -> bytes:
+        """Return the message as a line with its CR LF, cut to ``LINE`` octets, after the tags that are wanted.
+
+        Args:
+            wanted: the sum of ``TIME``, ``TAGS`` and ``ACCOUNT``; ``label`` and ``batch`` are there in any case.
 
         Raises:
             ValueError: it cannot be written as one line that would be parsed as this message.
@@ -79,7 +117,15 @@ class Message:
         line = " ".join(words)
         if _FORBIDDEN.search(line):
             raise ValueError(f"more than one line: {self}")
-        return _cut(line.encode("utf-8", "surrogateescape"), LINE - 2) + b"\r\n"
+        data = _cut(line.encode("utf-8", "surrogateescape"), LINE - 2) + b"\r\n"
+        if not self.tags:
+            return data
+        chosen = [
+            f"{name}={value.translate(_ESCAPES)}" if value else name
+            for name, value in self.tags.items()
+            if (kind := _KINDS.get(name, TAGS)) == 0 or kind & wanted
+        ]
+        return b"@" + ";".join(chosen).encode() + b" " + data if chosen else data
 
 
 def parse(line: bytes) -> Message:
@@ -88,26 +134,40 @@ def parse(line: bytes) -> Message:
     Spaces may be more than one, but only U+0020 is one (https://modern.ircdocs.horse/#message-format).
 
     Raises:
-        ProtocolError: there is none in it.
+        ProtocolError: there is none in it; ``NotUTF8Error``: it is not UTF-8.
     """
-    if _FORBIDDEN.search(text := line.decode("utf-8", "surrogateescape")):
+    try:
+        return _parse(line.decode())
+    except UnicodeDecodeError:
+        raise NotUTF8Error(_parse(line.decode("utf-8", "surrogateescape"))) from None
+
+
+def _parse(text: str) -> Message:
+    if _FORBIDDEN.search(text):
         raise ProtocolError("a message holds no NUL, CR or LF")
+    tags: dict[str, str] = {}
+    if text[:1] == "@":
+        section, _, text = text[1:].partition(" ")
+        for tag in filter(None, section.split(";")):
+            name, _, value = tag.partition("=")
+            tags[name] = _ESCAPED.sub(lambda found: _UNESCAPES.get(found[1], found[1]), value)
+        text = text.lstrip(" ")
     head, colon, last = text.partition(" :")
     words = [word for word in head.split(" ") if word]
-    source = words.pop(0)[1:] if words and words[0].startswith(":") else ""
+    source = words.pop(0)[1:] if words and words[0][0] == ":" else ""
     if not words:
         raise ProtocolError("a message has a command")
     command = words.pop(0)
     # Only ASCII: "ß".upper() is "SS".
     command = command.upper() if command.isascii() else command
-    return Message(command, (*words, last) if colon else tuple(words), source)
+    return Message(command, (*words, last) if colon else tuple(words), source, tags)
 
 
 class LineSplitter:
     """Cuts a stream into lines, and remembers no more than one line of it.
 
     Args:
-        limit: octets of a line without its end.
+        limit: octets of a line without its end and its tags.
     """
 
     def __init__(self, limit: int = LINE - 2) -> None:
@@ -115,11 +175,21 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes | None]:
-        """Take in the next octets and return the lines that are now complete, ``None`` for each too long."""
-        *lines, rest = _ENDS.split(self._rest + data)
-        # One octet above the limit tells as much as a thousand.
-        self._rest = rest[: self._limit + 1]
-        return [line if len(line) <= self._limit else None for line in lines if line]
+        """Take in the next octets and return the lines that are now complete, ``None`` for each too long.
+
+        Raises:
+            EndlessLineError: too long is not the word for it.
+        """
+        *lines, self._rest = _ENDS.split(self._rest + data)
+        if len(self._rest) > _ENDLESS:
+            raise EndlessLineError(f"a line of more than {_ENDLESS} octets")
+        return [line if self._fits(line) else None for line in lines if line]
+
+    def _fits(self, line: bytes) -> bool:
+        if len(line) <= self._limit:
+            return True
+        tags = line.find(b" ") + 1 if line[:1] == b"@" else 0
+        return tags <= _TAGS_LIMIT and len(line) - tags <= self._limit
 
 
 def fold(name: str) -> str:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from framework.addresses import AddressError, InetEndpoint
+from shared.secret import Login, Secret
 from shared.settings import ServerSettings, SettingsError, at_least, between, endpoint, matching, setting
 
-__all__ = ["Settings"]
+__all__ = ["CHANGEABLE", "Settings"]
+
+CHANGEABLE = (
+    "farewell",
+    "flood_burst",
+    "flood_rate",
+    "max_clients",
+    "max_clients_per_address",
+    "motd",
+    "oper",
+    "password",
+    "ping_after",
+    "ping_timeout",
+    "register_before_connect",
+    "registration_timeout",
+    "sendq",
+    "show_addresses",
+)
+"""What is looked up whenever it is needed, and was not promised to clients in 005."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +54,38 @@ class Settings(ServerSettings):
         "Chat", "the network's name", matching(r"[!-9;-~]{1,32}", "up to 32 of ASCII, no space")
     )
     motd: str = setting("", "file with the message of the day")
+    tls_port: int = setting(
+        6697, "port to listen on for TLS, given a certificate; 0: any", between(0, 65535), group="Listening"
+    )
+    certificate: str = setting(
+        "", "file with the certificates for TLS, and perhaps the key", group="Listening"
+    )
+    key: str = setting("", "file with the certificate's key", group="Listening")
+    password: Secret | None = setting(
+        None, "what clients have to send by PASS", parse=Secret.parse, secret=True, form="PASSWORD"
+    )
+    oper: tuple[Login, ...] = setting(
+        (), "an operator of the network", parse=Login.parse, secret=True, form="NAME:PASSWORD"
+    )
+    register_before_connect: bool = setting(
+        default=False, about="let accounts be registered before a client is"
+    )
+    show_addresses: bool = setting(default=False, about="show others a user's address instead of a cloak")
+    data: str = setting(
+        "", "folder for accounts and channels that last; without it all is kept in memory only"
+    )
+
     max_clients: int = setting(1000, "connections at a time", at_least(1), group="Limits")
+    # A school, an office or a bouncer is behind one address; Ergo has 32 for a /32 and exempts more by hand.
+    max_clients_per_address: int = setting(
+        100, "connections at a time from one address", at_least(1), group="Limits"
+    )
+    # Nobody types faster for long, no paste of a screenful waits, and it costs three hundredths of a core to tell
+    # 500 others of it.
+    flood_rate: float = setting(
+        10.0, "lines a second that a client may send for long; 0: any number", at_least(0), group="Limits"
+    )
+    flood_burst: int = setting(64, "lines that it may send at once", at_least(1), group="Limits")
 
     # Ergo's limits, which are what people are used to on networks of today.
     nick_length: int = setting(32, "characters of a nick", between(1, 64), group="Limits")
@@ -43,6 +94,13 @@ class Settings(ServerSettings):
     topic_length: int = setting(390, "octets of a topic", between(1, 390), group="Limits")
     channels_per_user: int = setting(50, "channels that a user may be in", at_least(1), group="Limits")
     max_targets: int = setting(4, "targets of one PRIVMSG or NOTICE", at_least(1), group="Limits")
+    realname_length: int = setting(150, "octets of a real name", between(1, 200), group="Limits")
+    key_length: int = setting(32, "characters of a channel's key", between(1, 64), group="Limits")
+    list_length: int = setting(60, "masks on each of a channel's lists", at_least(1), group="Limits")
+    monitor_limit: int = setting(100, "nicks that a user may watch", at_least(1), group="Limits")
+    history_length: int = setting(
+        512, "messages remembered of a channel or a conversation", at_least(0), group="Limits"
+    )
     sendq: int = setting(
         96 * 1024, "octets unread by a client before it is cut off", at_least(4096), group="Limits"
     )
@@ -74,13 +132,29 @@ class Settings(ServerSettings):
             raise SettingsError("host", self.host, error.problem) from None
 
     @property
+    def host_length(self) -> int:
+        """Octets of a user's host: an address of IPv6, or a cloak."""
+        return 45
+
+    @property
+    def tls_url(self) -> str:
+        """Where to listen for TLS; empty: nowhere."""
+        return str(InetEndpoint(self.host, self.tls_port)) if self.certificate else ""
+
+    @property
     def url(self) -> str:
         """Where to listen."""
         return self.bind[0] if self.bind else str(InetEndpoint(self.host, self.port))
 
     def check(self) -> None:
-        """Read the message of the day."""
+        """Read the message of the day, and the certificate."""
         self.read_motd()
+        if self.certificate:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key or None)
+            except OSError as error:
+                fix = f"cannot be used ({error.strerror}): name files in PEM, with the key of the certificate"
+                raise SettingsError("certificate", self.certificate, fix) from error
 
     def read_motd(self) -> list[str]:
         """Return the message of the day, line by line; none if there is no file."""

@@ -1,28 +1,46 @@
 """People with the clients they already have meet on the chat server."""
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trustme
 
-from servers.chat.server import ChatServer
+from framework import at
+from framework.testing import running
+from servers.chat.chat import Chat
+from servers.chat.server import ChatServer, TLSChatServer
 from servers.chat.settings import Settings
 from tests.real_clients.irssi import Irssi, Terminals
 from tests.real_clients.weechat import WeeChat
 
 
 @pytest.fixture
-def server() -> Iterator[ChatServer]:
+def chat(tmp_path: Path) -> Chat:
+    """Return a chat, and put the authority of its certificate beside it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    certificate = tmp_path / "server.pem"
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        str(certificate)
+    )
+    return Chat(Settings(port=0, tls_port=0, show_addresses=True, certificate=str(certificate)))
+
+
+@pytest.fixture
+def server(chat: Chat) -> Iterator[ChatServer]:
     """Serve chat."""
-    with ChatServer(Settings(port=0)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with running(ChatServer(chat.settings, chat=chat)) as server:
         yield server
-        server.shutdown()
-        thread.join()
+
+
+@pytest.fixture
+def secure_server(chat: Chat) -> Iterator[TLSChatServer]:
+    """Serve the same chat over TLS."""
+    with running(TLSChatServer(chat.settings, at(chat.settings.tls_url), chat)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -62,7 +80,7 @@ def test_two_people_with_irssi(irssi: Callable[[str], Irssi]) -> None:
     anna.sees("Join to #lobby was synced in")
     bob.type("/join #lobby")
     bob.sees("Join to #lobby was synced in")
-    bob.sees("#lobby: Total of 2 nicks [0 ops, 0 halfops, 0 voices, 2 normal]")
+    bob.sees("#lobby: Total of 2 nicks [1 ops, 0 halfops, 0 voices, 1 normal]")
     anna.sees("bob [bob@127.0.0.1] has joined #lobby")
     anna.type("Hello Bob, grüß dich")
     bob.sees("anna> Hello Bob, grüß dich")
@@ -70,6 +88,13 @@ def test_two_people_with_irssi(irssi: Callable[[str], Irssi]) -> None:
     anna.sees("bob> Hello Anna")
     anna.type("/topic The weather")
     bob.sees("anna changed the topic of #lobby to: The weather")
+    bob.type("/topic Mine")
+    bob.sees("You're not channel operator")
+    anna.type("/kick bob No more")
+    bob.sees("bob was kicked from #lobby by anna [No more]")
+    bob.type("/join #lobby")
+    anna.type("/op bob")
+    bob.sees("mode/#lobby [+o bob] by anna")
     bob.type("/nick robert")
     anna.sees("bob is now known as robert")
     bob.sees("You're now known as robert")
@@ -101,6 +126,10 @@ def test_irssi_and_weechat(irssi: Callable[[str], Irssi], weechat: Callable[[str
     wanda.type("Hello Anna, grüß dich")
     anna.sees("wanda> Hello Anna, grüß dich")
     wanda.type("/topic The sea")
+    wanda.sees("not channel operator")
+    anna.type("/op wanda")
+    wanda.sees("Mode #lobby [+o wanda] by anna")
+    wanda.type("/topic The sea")
     anna.sees("wanda changed the topic of #lobby to: The sea")
     wanda.type("/nick wendy")
     anna.sees("wanda is now known as wendy")
@@ -108,11 +137,36 @@ def test_irssi_and_weechat(irssi: Callable[[str], Irssi], weechat: Callable[[str
     anna.type("/nick anke")
     wanda.sees("anna is now known as anke")
     wanda.type("/whois anke")
-    wanda.sees("[anke] #lobby")
+    wanda.sees("[anke] @#lobby")
     anna.type("/part #lobby")
     wanda.sees("anke (anna@127.0.0.1) has left #lobby")
     anna.type("/join #lobby")
-    wanda.sees("anke (anna@127.0.0.1) has joined #lobby")
+    wanda.sees("(anna@127.0.0.1) has joined #lobby")
     wanda.type("/quit Good night")
     anna.sees("has quit [Quit: Good night]")
     assert wanda.wait() == 0
+
+
+def test_over_tls(secure_server: TLSChatServer, irssi: Callable[[str], Irssi], tmp_path: Path) -> None:
+    """Somebody who came over TLS, with the certificate checked, meets somebody who did not; each reconnects and goes on."""
+    anna = irssi("anna")
+    anna.sees("Welcome to the Chat network, anna!anna@127.0.0.1")
+    anna.type("/join #lobby")
+    port = secure_server.server_address[1]
+    bob = irssi("bob")
+    bob.sees("Welcome to the Chat network, bob!bob@127.0.0.1")
+    bob.type("/clear")
+    # By its name: irssi does not compare addresses with those in a certificate.
+    bob.type(f"/connect -4 -tls_verify -tls_cafile {tmp_path / 'authority.pem'} localhost {port}")
+    bob.sees("Welcome to the Chat network, bob")
+    bob.type("/join #lobby")
+    bob.sees("Join to #lobby was synced in")
+    bob.type("Hello from behind a lock")
+    anna.sees("> Hello from behind a lock")
+    bob.type("/clear")
+    bob.type("/reconnect")
+    anna.sees("has quit [")
+    # irssi joins its channels again by itself.
+    bob.sees("Join to #lobby was synced in")
+    anna.type("Welcome back for good")
+    bob.sees("anna> Welcome back for good")

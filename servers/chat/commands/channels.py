@@ -1,92 +1,146 @@
-"""Channels: JOIN, PART, TOPIC, NAMES, LIST."""
+"""Channels: JOIN, PART, TOPIC, KICK, INVITE."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from servers.chat import numerics
+from servers.chat.commands import lists
 from servers.chat.numerics import Refused
-from servers.chat.protocol import fold
+from servers.chat.protocol import clip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from servers.chat.channel import Channel
+    from servers.chat.client import Client, Steps
+    from servers.chat.user import User
 
-    from servers.chat.client import Client
-    from servers.chat.network import Channel
 
-
-def join(client: Client, params: Sequence[str]) -> None:
-    """JOIN: enter channels, or with "0" leave all."""
-    if params[0] == "0":
+def join(client: Client, names: str, keys: str = "") -> Steps:
+    """JOIN: enter channels, perhaps with their keys, or with "0" leave all."""
+    if names == "0":
         for channel in list(client.user.channels):
-            _part(client, channel, ())
+            _part(client, channel, "")
         return
-    for name in _each(params[0]):
+    for name, key in zip_longest(names.split(","), keys.split(",") if keys else (), fillvalue=""):
+        if not name:
+            continue
         try:
-            joined = client.network.join(client.user, name)
+            joined = client.network.join(client.user, name, key, client.chat.clock())
         except Refused as refused:
-            client.reply(refused.numeric, *refused.params)
+            client.refuse(refused)
             continue
         if joined is not None:
-            client.tell(joined.members, client.message("JOIN", joined.name))
+            _announce(client, joined)
             if joined.topic is not None:
                 _reply_topic(client, joined)
-            _reply_names(client, joined)
+            yield from lists.reply_names(client, joined)
 
 
-def part(client: Client, params: Sequence[str]) -> None:
+def part(client: Client, names: str, reason: str = "") -> None:
     """PART: leave channels, perhaps with a reason."""
-    for name in _each(params[0]):
+    for name in filter(None, names.split(",")):
         try:
-            _part(client, client.network.joined(client.user, name), params[1:2])
+            channel = client.network.channel(name)
+            channel.require_member(client.user)
+            _part(client, channel, reason)
         except Refused as refused:
-            client.reply(refused.numeric, *refused.params)
+            client.refuse(refused)
 
 
-def topic(client: Client, params: Sequence[str]) -> None:
-    """TOPIC: ask for a channel's topic, or as a member set it."""
-    if len(params) > 1:
-        channel = client.network.joined(client.user, params[0])
-        client.network.set_topic(client.user, channel, params[1], client.server.clock())
-        text = channel.topic.text if channel.topic else ""
-        client.tell(channel.members, client.message("TOPIC", channel.name, text))
-    else:
-        _reply_topic(client, client.network.channel(params[0]))
-
-
-def names(client: Client, params: Sequence[str]) -> None:
-    """NAMES: who is in these channels."""
-    if not params:
-        # RFC 2812 section 3.2.5 would have everybody listed, for which no client asks any more.
-        client.reply(numerics.RPL_ENDOFNAMES, "*")
+def topic(client: Client, name: str, text: str | None = None) -> None:
+    """TOPIC: ask for a channel's topic, or set it."""
+    channel = client.network.visible(name, client.user)
+    if text is None:
+        _reply_topic(client, channel)
         return
-    for name in _each(params[0]):
+    channel.require_member(client.user)
+    if "t" in channel.flags:
+        channel.require_operator(client.user)
+    client.network.set_topic(client.user, channel, text, client.chat.clock())
+    change = client.message("TOPIC", channel.name, channel.topic.text if channel.topic else "")
+    client.tell(channel.members, change)
+    client.chat.remember(channel, change)
+    client.chat.save(channel)
+
+
+def kick(client: Client, names: str, nicks: str, reason: str = "") -> None:
+    """KICK: make others leave a channel."""
+    channels, victims = names.split(","), nicks.split(",")[: client.settings.max_targets]
+    if len(channels) == 1:
+        channels *= len(victims)
+    reason = clip(reason or client.user.nick, client.settings.topic_length)
+    for name, victim in zip(channels, victims, strict=False):
         try:
-            _reply_names(client, client.network.channel(name))
-        except Refused:
-            client.reply(numerics.RPL_ENDOFNAMES, name)
+            _kick(client, client.network.visible(name, client.user), victim, reason)
+        except Refused as refused:
+            client.refuse(refused)
 
 
-def list_(client: Client, params: Sequence[str]) -> None:
-    """LIST: which channels there are, or what of these."""
-    wanted = set(_each(fold(params[0]))) if params else None
-    client.reply(numerics.RPL_LISTSTART, "Channel")
-    for channel in client.network.channels:
-        if wanted is not None and fold(channel.name) not in wanted:
-            continue
-        client.require_room("LIST")
-        about = channel.topic.text if channel.topic else ""
-        client.reply(numerics.RPL_LIST, channel.name, str(len(channel.members)), about)
-    client.reply(numerics.RPL_LISTEND)
+def _kick(client: Client, channel: Channel, nick: str, reason: str) -> None:
+    channel.require_member(client.user)
+    channel.require_operator(client.user)
+    victim = member(client, channel, nick)
+    client.tell(channel.members, client.message("KICK", channel.name, victim.nick, reason))
+    client.network.part(victim, channel)
 
 
-def _each(names: str) -> Iterator[str]:
-    """Yield the names in a list of them, each once."""
-    return iter(dict.fromkeys(name for name in names.split(",") if name))
+def invite(client: Client, nick: str = "", name: str = "") -> None:
+    """INVITE: ask a user into a channel; by itself, list where one has been invited."""
+    me, network = client.user, client.network
+    if not nick:
+        for channel in network.invitations(me):
+            client.reply(numerics.RPL_INVITELIST, channel.name)
+        client.reply(numerics.RPL_ENDOFINVITELIST)
+        return
+    if not name:
+        raise Refused(numerics.ERR_NEEDMOREPARAMS, "INVITE")
+    guest = network.user(nick)
+    channel = network.visible(name, me)
+    channel.require_member(me)
+    if guest in channel.members:
+        raise Refused(numerics.ERR_USERONCHANNEL, guest.nick, channel.name)
+    if "i" in channel.flags:
+        channel.require_operator(me)
+    channel.invited.add(guest)
+    client.reply(numerics.RPL_INVITING, guest.nick, channel.name)
+    if guest.away:
+        client.reply(numerics.RPL_AWAY, guest.nick, guest.away)
+    message = client.message("INVITE", guest.nick, channel.name)
+    client.tell([guest], message)
+    client.tell(
+        [other for other in channel.members if other is not me and "invite-notify" in other.caps], message
+    )
 
 
-def _part(client: Client, channel: Channel, reason: Sequence[str]) -> None:
-    client.tell(channel.members, client.message("PART", channel.name, *reason))
+def member(client: Client, channel: Channel, nick: str) -> User:
+    """Return a user who is in the channel, or raise 401 or 441."""
+    user = client.network.user(nick)
+    if user not in channel.members:
+        raise Refused(numerics.ERR_USERNOTINCHANNEL, user.nick, channel.name)
+    return user
+
+
+def _announce(client: Client, channel: Channel) -> None:
+    """Tell all members who has joined, each in the words it has asked for."""
+    me = client.user
+    short = client.message("JOIN", channel.name)
+    if any("extended-join" in each.caps for each in channel.members):
+        long = client.message("JOIN", channel.name, me.account or "*", me.realname)
+        client.tell([each for each in channel.members if "extended-join" in each.caps], long)
+        client.tell([each for each in channel.members if "extended-join" not in each.caps], short)
+    else:
+        client.tell(channel.members, short)
+    if me.away:
+        others = [each for each in channel.members if each is not me and "away-notify" in each.caps]
+        client.tell(others, client.message("AWAY", me.away))
+    if "o" in channel.members[me] and channel.founder:
+        client.tell(channel.members, client.from_server("MODE", channel.name, "+o", me.nick))
+
+
+def _part(client: Client, channel: Channel, reason: str) -> None:
+    params = (channel.name, reason) if reason else (channel.name,)
+    client.tell(channel.members, client.message("PART", *params))
     client.network.part(client.user, channel)
 
 
@@ -96,10 +150,3 @@ def _reply_topic(client: Client, channel: Channel) -> None:
         return
     client.reply(numerics.RPL_TOPIC, channel.name, channel.topic.text)
     client.reply(numerics.RPL_TOPICWHOTIME, channel.name, channel.topic.setter, str(int(channel.topic.time)))
-
-
-def _reply_names(client: Client, channel: Channel) -> None:
-    # "=": a public channel, the only kind there is.
-    nicks = (member.nick for member in channel.members)
-    client.reply_words(numerics.RPL_NAMREPLY, "=", channel.name, words=nicks)
-    client.reply(numerics.RPL_ENDOFNAMES, channel.name)

@@ -1,54 +1,125 @@
-"""Talking: PRIVMSG and NOTICE."""
+"""Talking: PRIVMSG, NOTICE, TAGMSG."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from servers.chat import numerics
+from servers.chat.channel import PREFIXES
 from servers.chat.numerics import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from servers.chat.client import Client, Steps
+    from servers.chat.protocol import Message
 
-    from servers.chat.client import Client
+_MODES = {prefix: mode for mode, prefix in PREFIXES.items()}
+STATUSMSG = "".join(_MODES)
+"""What before a channel's name means only those of its members who are at least that."""
 
 
-def privmsg(client: Client, params: Sequence[str]) -> None:
+def privmsg(client: Client, targets: str = "", text: str = "") -> Steps | None:
     """PRIVMSG: say something to users and channels."""
-    for refused in _say(client, "PRIVMSG", params):
-        client.reply(refused.numeric, *refused.params)
+    if not targets:
+        raise Refused(numerics.ERR_NORECIPIENT, "No recipient given (PRIVMSG)")
+    if not text:
+        raise Refused(numerics.ERR_NOTEXTTOSEND)
+    return _say(client, "PRIVMSG", targets, text)
 
 
-def notice(client: Client, params: Sequence[str]) -> None:
-    """NOTICE: the same, but never answered, so that two programs do not go on for ever (RFC 2812 3.3.2)."""
-    if client.user.registered:
-        _say(client, "NOTICE", params)
+def notice(client: Client, targets: str = "", text: str = "") -> Steps | None:
+    """NOTICE: say something that no program answers."""
+    # RFC 2812 section 3.3.2: not even by an error, so that two programs do not go on for ever.
+    if not (client.user.registered and targets and text):
+        return None
+    try:
+        return _say(client, "NOTICE", targets, text)
+    except Refused:
+        return None
 
 
-def _say(client: Client, command: str, params: Sequence[str]) -> list[Refused]:
-    """Deliver a message, and return why not where not."""
-    if not (params and params[0]):
-        return [Refused(numerics.ERR_NORECIPIENT, f"No recipient given ({command})")]
-    if len(params) == 1 or not params[1]:
-        return [Refused(numerics.ERR_NOTEXTTOSEND)]
-    targets = list(dict.fromkeys(target for target in params[0].split(",") if target))
-    if len(targets) > client.settings.max_targets:
-        return [Refused(numerics.ERR_TOOMANYTARGETS, targets[client.settings.max_targets])]
-    client.user.spoke = client.server.clock()
-    refusals: list[Refused] = []
-    for target in targets:
+def tagmsg(client: Client, targets: str = "") -> Steps | None:
+    """TAGMSG: send nothing but tags (https://ircv3.net/specs/extensions/message-tags)."""
+    if not targets:
+        raise Refused(numerics.ERR_NORECIPIENT, "No recipient given (TAGMSG)")
+    return _say(client, "TAGMSG", targets)
+
+
+def _say(client: Client, command: str, targets: str, *text: str) -> Steps | None:
+    """Deliver a message to each of the targets."""
+    names = list(dict.fromkeys(name for name in targets.split(",") if name))
+    if len(names) > client.settings.max_targets:
+        raise Refused(numerics.ERR_TOOMANYTARGETS, names[client.settings.max_targets])
+    user = client.user
+    user.spoke = client.chat.clock()
+    # RFC 2812 has none for a client's own words, but tags that begin with "+" are for other clients.
+    mine = {}
+    if "message-tags" in user.caps and client.request.tags:
+        mine = {name: value for name, value in client.request.tags.items() if name[:1] == "+"}
+    said: list[Message] = []
+    stored = 0
+    for name in names:
         try:
-            _deliver(client, command, target, params[1])
+            if name.lstrip(STATUSMSG).startswith("#"):
+                message, number = _to_channel(client, command, name, text, mine)
+                stored = max(stored, number)
+            else:
+                message = _to_user(client, command, name, text, mine)
         except Refused as refused:
-            refusals.append(refused)
-    return refusals
+            if command != "NOTICE":
+                client.refuse(refused)
+            continue
+        said.append(message)
+    if "echo-message" not in user.caps:
+        said = []
+    if stored:
+        return _echo(client, said, stored)
+    for message in said:
+        client.send(message)
+    return None
 
 
-def _deliver(client: Client, command: str, target: str, text: str) -> None:
-    if target.startswith("#"):
-        channel = client.network.channel(target)
-        message = client.message(command, channel.name, text)
-        client.tell((member for member in channel.members if member is not client.user), message)
+def _echo(client: Client, said: list[Message], stored: int) -> Steps:
+    """Tell the client what it has said once that will last; others have been told already."""
+    # Who wants no echo is told nothing, and waits only while the disk is far behind.
+    try:
+        yield lambda: client.chat.store_wait(stored, ahead=0 if said else 1000)
+    except OSError:
+        client.fail(client.request.command, "NOT_STORED", "Your message was delivered, but it may not last")
+        return
+    for message in said:
+        client.send(message)
+
+
+def _to_channel(
+    client: Client, command: str, name: str, text: tuple[str, ...], tags: dict[str, str]
+) -> tuple[Message, int]:
+    user = client.user
+    bare = name.lstrip(STATUSMSG)
+    status = name[: len(name) - len(bare)][:1]
+    channel = client.network.channel(bare)
+    channel.require_voice(user)
+    if "C" in channel.flags and text and text[0][:1] == "\x01" and not text[0].startswith("\x01ACTION"):
+        raise Refused(numerics.ERR_CANNOTSENDTOCHAN, channel.name)
+    message = client.message(command, status + channel.name, *text, tags=tags)
+    members = channel.members
+    if status:
+        least = list(PREFIXES).index(_MODES[status])
+        enough = set(list(PREFIXES)[: least + 1])
+        receivers = [each for each, modes in members.items() if enough & set(modes) and each is not user]
     else:
-        user = client.network.user(target)
-        client.tell((user,), client.message(command, user.nick, text))
+        receivers = [each for each in members if each is not user]
+    if command == "TAGMSG":
+        receivers = [each for each in receivers if "message-tags" in each.caps]
+    client.tell(receivers, message)
+    return message, 0 if status else client.chat.remember(channel, message)
+
+
+def _to_user(client: Client, command: str, name: str, text: tuple[str, ...], tags: dict[str, str]) -> Message:
+    receiver = client.network.user(name)
+    message = client.message(command, receiver.nick, *text, tags=tags)
+    if command != "TAGMSG" or "message-tags" in receiver.caps:
+        client.tell([receiver], message, answers=False)
+    client.chat.remember_privately(client.user, receiver, message)
+    if receiver.away and command == "PRIVMSG":
+        client.reply(numerics.RPL_AWAY, receiver.nick, receiver.away)
+    return message

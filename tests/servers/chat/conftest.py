@@ -1,13 +1,15 @@
 """A chat server that runs, and clients that are connected to it."""
 
-import threading
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from framework.testing import running
 from servers.chat.server import ChatServer
 from servers.chat.settings import Settings
 from tests.servers.chat.irc import Irc
@@ -18,17 +20,11 @@ Serve = Callable[..., ChatServer]
 Connect = Callable[..., Irc]
 
 
-@contextmanager
-def running(server: ChatServer) -> Iterator[ChatServer]:
-    """Serve in a thread."""
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a new folder."""
+    with tempfile.TemporaryDirectory(prefix="chat-") as path:
+        yield Path(path)
 
 
 @pytest.fixture
@@ -37,7 +33,8 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(**changes: Any) -> ChatServer:
-            settings = replace(Settings(port=0), **changes)
+            # A test's clients are in haste, and all at one address, which they know.
+            settings = replace(Settings(port=0, show_addresses=True, flood_rate=0), **changes)
             return stack.enter_context(running(ChatServer(settings, clock=lambda: NOW)))
 
         yield start

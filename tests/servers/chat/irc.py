@@ -1,21 +1,29 @@
 """A client of a few lines, for the tests: it waits by reading, and never for longer than its socket's timeout."""
 
 import socket
+import ssl
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class Irc:
     """One connection to the server; with a nick it registers at once."""
 
     def __init__(
-        self, address: tuple[str, int], nick: str = "", *, receive_buffer: int | None = None
+        self,
+        address: tuple[Any, ...],
+        nick: str = "",
+        *,
+        receive_buffer: int | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         self.socket.settimeout(20)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect(address)
+        self.socket.connect(address[:2])
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._file = self.socket.makefile("rb")
         self.nick = nick
         if nick:

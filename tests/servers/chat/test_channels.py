@@ -8,7 +8,7 @@ def test_joining(connect: Connect) -> None:
     wiz, bob = connect("wiz"), connect("bob")
     assert wiz.ask("JOIN #a") == [
         ":wiz!wiz@127.0.0.1 JOIN #a",
-        ":irc.localhost 353 wiz = #a wiz",
+        ":irc.localhost 353 wiz = #a @wiz",
         ":irc.localhost 366 wiz #a :End of NAMES list",
     ]
     wiz.ask("TOPIC #a :What it is about")
@@ -16,7 +16,7 @@ def test_joining(connect: Connect) -> None:
         ":bob!bob@127.0.0.1 JOIN #a",
         ":irc.localhost 332 bob #a :What it is about",
         ":irc.localhost 333 bob #a wiz!wiz@127.0.0.1 1000000000",
-        ":irc.localhost 353 bob = #a :wiz bob",
+        ":irc.localhost 353 bob = #a :@wiz bob",
         ":irc.localhost 366 bob #a :End of NAMES list",
     ]
     assert wiz.ask() == [":bob!bob@127.0.0.1 JOIN #a"]
@@ -80,8 +80,8 @@ def test_names(connect: Connect) -> None:
     for client in (wiz, bob):
         client.ask("JOIN #a")
     wiz.ask()
-    assert wiz.ask("NAMES #A,#none", "NAMES") == [
-        ":irc.localhost 353 wiz = #a :wiz bob",
+    assert wiz.ask("NAMES #A", "NAMES #none", "NAMES") == [
+        ":irc.localhost 353 wiz = #a :@wiz bob",
         ":irc.localhost 366 wiz #a :End of NAMES list",
         ":irc.localhost 366 wiz #none :End of NAMES list",
         ":irc.localhost 366 wiz * :End of NAMES list",
@@ -97,7 +97,10 @@ def test_many_names_take_many_lines(connect: Connect) -> None:
     lines = connect("wiz").ask("NAMES #a")
     assert len(lines) == 4
     assert all(len(line) <= 510 for line in lines)
-    assert [nick for line in lines[:-1] for nick in line.split(":")[2].split()] == nicks
+    assert [nick for line in lines[:-1] for nick in line.split(":")[2].split()] == [
+        "@" + nicks[0],
+        *nicks[1:],
+    ]
 
 
 def test_list(connect: Connect) -> None:
@@ -114,14 +117,15 @@ def test_list(connect: Connect) -> None:
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
-        ("MODE #a", "324 wiz #a +"),
         ("MODE #a b", "368 wiz #a :End of channel ban list"),
         ("MODE #a +b", "368 wiz #a :End of channel ban list"),
-        ("MODE #a +b eve!*@*", "482 wiz #a :You're not channel operator"),
-        ("MODE #a +o wiz", "472 wiz o :is unknown mode char to me"),
+        ("MODE #a +x", "472 wiz x :is unknown mode char to me"),
+        ("MODE #a +o none", "401 wiz none :No such nick"),
+        ("MODE #a +o", "461 wiz MODE :Not enough parameters"),
+        ("MODE #a +l many", "696 wiz #a l * :A limit is a number above 0"),
         ("MODE #none", "403 wiz #none :No such channel"),
         ("MODE wiz", "221 wiz +"),
-        ("MODE wiz +i", "501 wiz :Unknown MODE flag"),
+        ("MODE wiz +x", "501 wiz :Unknown MODE flag"),
         ("MODE bob", "502 wiz :Cannot change mode for other users"),
         ("MODE none", "401 wiz none :No such nick"),
         ("MODE", "461 wiz MODE :Not enough parameters"),

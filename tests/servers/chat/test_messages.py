@@ -25,10 +25,12 @@ def test_talking_to_users(connect: Connect) -> None:
     assert bob.ask() == [":wiz!wiz@127.0.0.1 PRIVMSG Bob hi"]
 
 
-def test_there_is_no_need_to_be_in_a_channel(connect: Connect) -> None:
-    """Without modes, whoever is not in a channel may speak to it."""
+def test_there_need_be_no_need_to_be_in_a_channel(connect: Connect) -> None:
+    """Whoever is not in a channel may speak to it once its operator allows that."""
     wiz, eve = connect("wiz"), connect("eve")
     wiz.ask("JOIN #a")
+    assert eve.ask("PRIVMSG #a :knock") == [":irc.localhost 404 eve #a :Cannot send to channel"]
+    wiz.ask("MODE #a -n")
     assert eve.ask("PRIVMSG #a :knock") == []
     assert wiz.ask() == [":eve!eve@127.0.0.1 PRIVMSG #a knock"]
 
@@ -68,14 +70,11 @@ def test_the_number_of_targets_is_a_setting(serve: Serve, connect: Connect) -> N
     assert wiz.ask("PRIVMSG wiz,bob :x") == [":irc.localhost 407 wiz bob :Too many recipients"]
 
 
-def test_octets_pass_unchanged(connect: Connect) -> None:
-    """Text that is no UTF-8 arrives as it was sent, octet by octet."""
+def test_text_is_utf8(connect: Connect) -> None:
+    """Text that is no UTF-8 is refused, and reaches nobody."""
     wiz = connect("wiz")
     wiz.socket.sendall(b"PRIVMSG wiz :Gr\xfc\xdfe \xe2\x82\r\n")
-    assert (
-        wiz.line().encode("utf-8", "surrogateescape")
-        == b":wiz!wiz@127.0.0.1 PRIVMSG wiz :Gr\xfc\xdfe \xe2\x82"
-    )
+    assert wiz.ask() == [":irc.localhost FAIL * INVALID_UTF8 :Messages are UTF-8 here"]
 
 
 def test_long_messages_are_cut_between_characters(connect: Connect) -> None:
@@ -88,12 +87,19 @@ def test_long_messages_are_cut_between_characters(connect: Connect) -> None:
 
 
 def test_a_line_that_is_too_long(connect: Connect) -> None:
-    """A line above 512 octets is refused, however long it is, and the next one obeyed."""
+    """A line above 512 octets is refused, and the next one obeyed."""
     wiz = connect("wiz")
     fits = "PRIVMSG wiz :" + "x" * 497
     assert wiz.ask(fits) == [":wiz!wiz@127.0.0.1 PRIVMSG wiz " + "x" * 479]
     too_long = ":irc.localhost 417 wiz :Input line was too long"
-    assert wiz.ask(fits + "x", "y" * 1_000_000) == [too_long, too_long]
+    assert wiz.ask(fits + "x", "y" * 10_000) == [too_long, too_long]
+
+
+def test_a_line_without_an_end(connect: Connect) -> None:
+    """Whoever sends a line that is many times too long is cut off: all of it would have to be read."""
+    wiz = connect("wiz")
+    wiz.socket.sendall(b"y" * 16385)
+    assert wiz.rest() == ["ERROR :Closing link: 127.0.0.1 (RecvQ exceeded)"]
 
 
 @pytest.mark.parametrize("line", ["PRIVMSG wiz :a\0b", ":wiz", "\0"])

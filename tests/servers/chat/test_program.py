@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from framework.testing import eventually
+from framework.testing import eventually, running
 from servers.chat.server import ChatServer
 from servers.chat.settings import Settings
 from shared.settings import SettingsError
-from tests.servers.chat.conftest import Serve, running
+from tests.servers.chat.conftest import Serve
 from tests.servers.chat.irc import Irc
 
 ROOT = Path(__file__).parents[3]
@@ -52,7 +52,7 @@ def address(program: subprocess.Popen[str]) -> tuple[str, int]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_politely(start: Start, number: signal.Signals) -> None:
     """At the signal each client is told, registered or not, and the status is 0."""
-    program = start("--port", "0")
+    program = start("--port", "0", "--show-addresses")
     where = address(program)
     with Irc(where, "anna") as anna, Irc(where, "bob") as bob, Irc(where) as nobody:
         for client in (anna, bob):
@@ -69,7 +69,7 @@ def test_a_signal_ends_it_politely(start: Start, number: signal.Signals) -> None
 
 def test_clients_that_are_stuck_hold_nothing_up(start: Start) -> None:
     """Clients that read nothing, and have more waiting than the system takes, do not keep the program."""
-    program = start("--port", "0", "--sendq", "100000000")
+    program = start("--port", "0", "--sendq", "100000000", "--flood-rate", "0")
     where = address(program)
     with ExitStack() as stack:
         anna = stack.enter_context(Irc(where, "anna"))
@@ -89,13 +89,13 @@ def test_clients_that_are_stuck_hold_nothing_up(start: Start) -> None:
 
 def test_the_log_is_safe_to_read(start: Start) -> None:
     """What clients send reaches the log with nothing that a terminal would obey."""
-    program = start("--port", "0")
+    program = start("--port", "0", "--show-addresses")
     with Irc(address(program), "anna") as anna:
         anna.send("QUIT :\x1b[2J\u202eevil\x9b")
         anna.rest()
     program.send_signal(signal.SIGTERM)
     _, log = program.communicate(timeout=20)
-    assert r"anna!anna@127.0.0.1 left: Quit: \x1b[2J\u202eevil\x9b" in log
+    assert r"anna!anna@127.0.0.1 (127.0.0.1) left: Quit: \x1b[2J\u202eevil\x9b" in log
 
 
 def test_a_reload(start: Start, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_ipv6(serve: Serve) -> None:
         server = serve(host="::1")
     except OSError:
         pytest.skip("::1 cannot be bound on this machine")
-    assert server.banner().startswith(f"Chat listens on [::1]:{server.server_address[1]}. ")
+    assert server.banner().startswith(f"Chat listens on [::1]:{server.server_address[1]}, ")
     with Irc(server.server_address[:2], "anna") as anna:
         assert any(line.endswith(" anna anna 0::1 * :anna the tester") for line in anna.ask("WHOIS anna"))
 
@@ -140,7 +140,7 @@ def test_a_port_in_use(start: Start, server: ChatServer) -> None:
     assert (program.returncode, out) == (1, "")
     assert log == (
         f"chat: cannot listen on tcp://127.0.0.1:{port} (Address already in use): "
-        "choose another --host or --port, or end the program that is there\n"
+        "choose another --host, --port or --tls-port, or end the program that is there\n"
     )
 
 
@@ -190,7 +190,7 @@ def test_settings_have_rules(name: str, value: object) -> None:
 
 def test_closing_leaves_nothing_behind() -> None:
     """A closed server has told its clients why, has closed their connections, and takes no more."""
-    with running(ChatServer(Settings(port=0))) as server:
+    with running(ChatServer(Settings(port=0, show_addresses=True))) as server:
         clients = [Irc(server.server_address, f"n{number}") for number in range(20)]
         for client in clients:
             client.ask("JOIN #a")

@@ -5,9 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers.chat.protocol import (
+    ACCOUNT,
     LINE,
+    TAGS,
+    TIME,
+    EndlessLineError,
     LineSplitter,
     Message,
+    NotUTF8Error,
     ProtocolError,
     clip,
     fold,
@@ -20,9 +25,7 @@ from servers.chat.protocol import (
 
 def texts_without(octets: bytes) -> st.SearchStrategy[str]:
     """Generate text of any octets but these."""
-    return st.binary(max_size=80).map(
-        lambda data: data.translate(None, octets).decode("utf-8", "surrogateescape")
-    )
+    return st.binary(max_size=80).map(lambda data: data.translate(None, octets).decode("utf-8", "ignore"))
 
 
 TEXT = texts_without(b"\0\r\n")
@@ -33,13 +36,14 @@ COMMAND = st.text(string.ascii_uppercase, min_size=1, max_size=12) | st.from_reg
 PARAMS = st.lists(WORD, max_size=3).flatmap(
     lambda middle: st.one_of(st.just(tuple(middle)), TEXT.map(lambda last: (*middle, last)))
 )
-MESSAGES = st.builds(Message, COMMAND, PARAMS, st.just("") | WORD)
+TAG = st.from_regex(r"[+]?[a-z0-9./-]{1,9}", fullmatch=True)
+MESSAGES = st.builds(Message, COMMAND, PARAMS, st.just("") | WORD, st.dictionaries(TAG, TEXT, max_size=3))
 
 
 @given(MESSAGES)
 def test_a_message_survives_the_wire(message: Message) -> None:
     """What was written as a line is parsed as the same message."""
-    line = message.encode()
+    line = message.encode(TIME | TAGS | ACCOUNT)
     assert line.endswith(b"\r\n")
     assert parse(line[:-2]) == message
 
@@ -83,7 +87,9 @@ def test_a_line_is_one_line(message: Message) -> None:
         (b"PART #a :", Message("PART", ("#a", ""))),
         (b"JOIN a:b", Message("JOIN", ("a:b",))),
         (b":me NICK you", Message("NICK", ("you",), "me")),
-        (b"USER a b c :\xff\xc3\xa9", Message("USER", ("a", "b", "c", "\udcffé"))),
+        (b"USER a b c :\xc3\xa9", Message("USER", ("a", "b", "c", "é"))),
+        (b"@a=b;+c;d= PING x", Message("PING", ("x",), "", {"a": "b", "+c": "", "d": ""})),
+        (rb"@a=\:\s\\\r\n\x\;a=2  :me PING", Message("PING", (), "me", {"a": "2"})),
         (b"A\tB", Message("A\tB")),
         ("ß".encode(), Message("ß")),
     ],
@@ -144,13 +150,37 @@ def test_every_line_end_ends_a_line() -> None:
 
 
 def test_long_lines_are_told_once_and_not_kept() -> None:
-    """A line above the limit is told once, costs no more memory than the limit, and the next one is whole."""
+    """A line above the limit is told once, and the next one is whole; one that never ends is given up."""
     splitter = LineSplitter(limit=510)
-    for _ in range(1000):
+    for _ in range(16):
         assert splitter.feed(b"x" * 1000) == []
-    assert len(splitter._rest) == 511
     assert splitter.feed(b"\nPING a\r\n") == [None, b"PING a"]
     assert splitter.feed(b"x" * 510 + b"\r\n" + b"x" * 511 + b"\r\n") == [b"x" * 510, None]
+    splitter.feed(b"x" * 16000)
+    with pytest.raises(EndlessLineError):
+        splitter.feed(b"x" * 1000)
+
+
+def test_tags_have_a_limit_of_their_own() -> None:
+    """A line may have 510 octets after up to 4096 of tags, and neither may be more."""
+    tags, line = b"@" + b"t" * 4094 + b" ", b"x" * 510
+    assert LineSplitter().feed(tags + line + b"\n") == [tags + line]
+    assert LineSplitter().feed(b"@t" + tags[1:] + line + b"\n" + tags + line + b"x\n") == [None, None]
+
+
+def test_only_wanted_tags_are_written() -> None:
+    """A receiver gets the tags it has asked for, escaped, and a label or a batch in any case."""
+    message = Message("A", (), "", {"time": "t", "account": "a", "msgid": "m", "+x": "; \\", "label": "l"})
+    assert message.encode() == b"@label=l A\r\n"
+    assert message.encode(TIME | ACCOUNT) == b"@time=t;account=a;label=l A\r\n"
+    assert message.encode(TAGS) == rb"@msgid=m;+x=\:\s\\;label=l A" + b"\r\n"
+
+
+def test_what_is_no_utf8_is_refused_with_what_can_be_read_of_it() -> None:
+    """Octets that are no UTF-8 are an error, which has the rest of the message."""
+    with pytest.raises(NotUTF8Error) as caught:
+        parse(b"@label=1 PRIVMSG #a :\xff")
+    assert (caught.value.message.command, caught.value.message.tags) == ("PRIVMSG", {"label": "1"})
 
 
 def test_names_fold_in_ascii_only() -> None:

@@ -1,0 +1,237 @@
+"""The chat: what all connections share, whichever listener they came by."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framework import Flusher
+from framework.events import CloseReason
+from servers.chat.accounts import Accounts
+from servers.chat.channel import Channel
+from servers.chat.cloak import cloak
+from servers.chat.conversations import Conversations
+from servers.chat.flood import Buckets
+from servers.chat.network import Network
+from servers.chat.protocol import Message
+from servers.chat.settings import CHANGEABLE
+from servers.chat.store import Store
+from shared.sources import reread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framework.connection import Connection
+    from servers.chat.client import Client
+    from servers.chat.server import ChatMixIn
+    from servers.chat.settings import Settings
+    from servers.chat.user import User
+
+__all__ = ["Chat"]
+
+_EVENTS = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
+# A TAGMSG is typing and the like, unless its sender says that it is to stay: Ergo's rule.
+_PERSISTENT = frozenset({"+draft/persist", "+persist"})
+
+_TRIES = 10
+_TRIES_PER_SECOND = 0.1
+
+
+class Chat:
+    """The network, its accounts, and the lock around them.
+
+    Args:
+        settings: what can be set.
+        clock: tells the time in seconds since the epoch, for what users get to see of it.
+
+    Raises:
+        SettingsError: a setting turns out to be of no use.
+        OSError: what is stored cannot be read.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.created = clock()
+        self.motd = settings.read_motd()
+        self.network = Network(settings)
+        self.private = Conversations(self.network, settings.history_length)
+        self.lock = threading.Lock()
+        """Guards the network, the clients and all they share. Nobody does I/O while holding it."""
+        self.flusher = Flusher()
+        self.closing = False
+        self._ids = itertools.count()
+        self._epoch = secrets.token_hex(5)
+        self._clients: dict[User, Client] = {}
+        self._per_address: dict[str, int] = {}
+        self._tries = Buckets(_TRIES_PER_SECOND, _TRIES)
+        self._store = Store(Path(settings.data)) if settings.data else None
+        self.accounts = Accounts(self._store)
+        self._secret = self._store.secret if self._store is not None else secrets.token_bytes(32)
+        if self._store is not None:
+            for channel in self._store.channels(settings.history_length):
+                self.network.found(channel)
+        self.doors: list[ChatMixIn] = []
+        """The servers by which clients come."""
+
+    def next_id(self) -> str:
+        """Return an identifier that never was, not even before a restart."""
+        return f"{self._epoch}{next(self._ids):x}"
+
+    # -- clients -----------------------------------------------------------------------------------------------
+
+    def host_of(self, address: str) -> str:
+        """Return what others see of where a user is connected from."""
+        return address if self.settings.show_addresses else cloak(address, self._secret)
+
+    def refusal(self, address: str) -> str:
+        """Return why nobody else may connect from there, or an empty text."""
+        if len(self._clients) >= self.settings.max_clients:
+            return "Too many clients, try again later"
+        if self._per_address.get(address, 0) >= self.settings.max_clients_per_address:
+            return "Too many connections from your address"
+        return ""
+
+    def enter(self, client: Client) -> None:
+        """Take in a client that has just connected."""
+        address = client.user.address
+        with self.lock:
+            self._clients[client.user] = client
+            self._per_address[address] = self._per_address.get(address, 0) + 1
+            if self.closing:
+                client.leaving = "Server shutting down"
+
+    def leave(self, client: Client, farewell: Message) -> None:
+        """Forget a client, and tell those who share a channel with it."""
+        user = client.user
+        with self.lock:
+            del self._clients[user]
+            self._per_address[user.address] -= 1
+            if not self._per_address[user.address]:
+                del self._per_address[user.address]
+            watchers = self.network.watchers(user.nick) if user.nick and user.registered else ()
+            neighbours = self.network.leave(user, self.clock())
+            # When everybody leaves, telling everybody about everybody is of no use to anybody.
+            if user.registered and not self.closing:
+                client.tell(neighbours, farewell)
+                for watcher in watchers:
+                    client.tell([watcher], client.from_server("731", watcher.nick, user.nick))
+
+    def connected(self) -> int:
+        """Return how many clients there are, registered or not; with the lock held."""
+        return len(self._clients)
+
+    def end(self, user: User, reason: str) -> None:
+        """End a user's conversation; with the lock held."""
+        self._clients[user].end(reason)
+
+    def wake(self, connection: Connection) -> None:
+        """Let whoever reads from a connection meet the end of its input."""
+        connection.end_input(CloseReason.LOCAL)
+
+    def sweep(self, now: float) -> None:
+        """Ask the silent whether they are there, and end those who do not answer; ``now`` is monotonic."""
+        settings = self.settings
+        asked: list[Client] = []
+        with self.lock:
+            for client in self._clients.values():
+                silent = now - client.heard
+                if not client.user.registered:
+                    if now - client.since >= settings.registration_timeout:
+                        client.end("Registration timed out")
+                elif client.pinged:
+                    if silent >= settings.ping_after + settings.ping_timeout:
+                        client.end(f"Ping timeout: {silent:.0f} seconds")
+                elif silent >= settings.ping_after:
+                    client.pinged = True
+                    client.user.outbox.put(Message("PING", (settings.name,)).encode())
+                    asked.append(client)
+        for client in asked:
+            client.user.outbox.flush()
+
+    def close(self) -> None:
+        """Let every conversation come to an end; those that begin end at once."""
+        with self.lock:
+            self.closing = True
+            for client in self._clients.values():
+                client.end("Server shutting down")
+
+    def leave_by(self, door: ChatMixIn) -> None:
+        """Close one of the doors; with the last one, give back what the chat holds."""
+        if door in self.doors:
+            self.doors.remove(door)
+            if not self.doors:
+                self.flusher.close()
+                if self._store is not None:
+                    self._store.close()
+
+    # -- what is remembered ------------------------------------------------------------------------------------
+
+    def remember(self, channel: Channel, message: Message) -> int:
+        """Keep what was said in a channel; with the lock held.
+
+        Returns:
+            What to wait for with ``store_wait()`` until it will last; 0: it is kept in memory only.
+        """
+        if message.command not in _EVENTS and not _PERSISTENT & message.tags.keys():
+            return 0
+        channel.history.append(message)
+        if self._store is None or not channel.founder:
+            return 0
+        return self._store.add_message(channel, message)
+
+    def remember_privately(self, sender: User, receiver: User, message: Message) -> None:
+        """Keep what one user said to another; with the lock held."""
+        if message.command in _EVENTS or _PERSISTENT & message.tags.keys():
+            self.private.append(sender, receiver, message)
+
+    def save(self, channel: Channel) -> None:
+        """Store a registered channel as it is now, or forget one that is so no more; with the lock held."""
+        if self._store is not None:
+            self._store.save_channel(channel)
+
+    def store_wait(self, number: int, ahead: int = 0) -> None:
+        """Wait until all but ``ahead`` of what came up to ``number`` is stored.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        store = self._store
+        if store is not None and not store.has(number - ahead):
+            self.doors[0].run_blocking(lambda: store.wait(number - ahead))
+
+    # -- passwords: all but the first take their time, and are called without the lock ---------------------------
+
+    def may_try(self, address: str) -> bool:
+        """Tell whether another password may be tried from an address: each costs CPU, and may be a guess."""
+        return self._tries.take(address, time.monotonic())
+
+    def verify(self, account: str, password: str) -> str | None:
+        """Return an account's name as it was registered, or ``None`` if that is not its password."""
+        known: str | None = self.doors[0].run_blocking(lambda: self.accounts.verify(account, password))
+        return known
+
+    def register(self, account: str, password: str) -> None:
+        """Make an account, which is stored when this returns; raise ``AccountError`` if it cannot be."""
+        self.doors[0].run_blocking(lambda: self.accounts.register(account, password))
+
+    def is_operator(self, name: str, password: str) -> bool:
+        """Tell whether this is an operator's name and password."""
+        return any(login.name == name and login.password.matches(password) for login in self.settings.oper)
+
+    def reload_all(self) -> None:
+        """Do for all doors what SIGHUP does."""
+        for door in self.doors:
+            door.reload()
+
+    # -- the settings ------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Take up what the settings and the message of the day are now, as far as that goes while clients are here."""
+        settings = reread(self.settings, *CHANGEABLE)
+        if settings is not self.settings:
+            self.settings, self.motd = settings, settings.read_motd()
