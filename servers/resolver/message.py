@@ -252,6 +252,12 @@ class Packed:
             (number, self.head, question, tail[:at], length.to_bytes(2, "big"), tail[at + 2 :], option)
         )
 
+    def cut(self, number: bytes, question: bytes) -> bytes:
+        """Return the message with nothing in it but what says to ask again by a connection."""
+        flags = int.from_bytes(self.head[:2], "big") & ~0xF | _TC
+        opt = self.tail[self.opt - 9 : self.opt] + b"\0\0" if self.opt else b""
+        return number + struct.pack("!HHHHH", flags, 1, 0, 0, bool(opt)) + question + opt
+
 
 def parse(data: bytes) -> Message:
     """Read a message.
@@ -342,9 +348,10 @@ def pack(
         at, rest = at + rest[0] + 1, parent(rest)
     tail = b"" if opt is None else _pack_opt(opt)
     room = limit - len(tail) - spare
-    counts, truncated = [1 if question else 0, 0, 0, 0], False
+    counts, truncated = [1 if question else 0, 0, 0, 0], answer.truncated
     mandatory = len(answer.additional[: answer.glue])
-    for index, section in enumerate((answer.answer, answer.authority, answer.additional), 1):
+    sections = () if truncated else (answer.answer, answer.authority, answer.additional)
+    for index, section in enumerate(sections, 1):
         for position, rrset in enumerate(section):
             size = len(writer.data)
             writer.rrset(rrset, name)

@@ -112,6 +112,8 @@ class Answer:
     """An extended error (RFC 8914), and what it is about."""
     kind: bytes = b""
     """What answers count as the same when their rate is limited: the zone that a name is missing from, say."""
+    truncated: bool = False
+    """Whether to ask again by a connection, whatever there would be room for."""
     lasting: bool = False
     """Whether the same question has the same answer until what is configured changes."""
 

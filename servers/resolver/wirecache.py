@@ -1,0 +1,98 @@
+"""Answers as octets: a question that was answered a moment ago costs a look into a table, and no dnslib.
+
+What is kept says for itself how long it is good for. Memory is bounded by two generations: when the younger is full,
+it becomes the older, whose own end that is; what is asked for meanwhile moves back into the younger. So what nobody
+asks for goes first, without anything to be written down at each question.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from servers.resolver.message import Packed
+from servers.resolver.records import Answer
+
+__all__ = ["Entry", "WireCache"]
+
+_TTL = struct.Struct("!HHIH")
+
+
+class Entry:
+    """An answer as it was packed.
+
+    Args:
+        packed: the answer's octets.
+        answer: what they say.
+        now: when they were packed, in seconds.
+    """
+
+    __slots__ = ("_born", "_expires", "_offsets", "_second", "answer", "packed")
+
+    def __init__(self, packed: Packed, answer: Answer, now: float) -> None:
+        self.packed = packed
+        self.answer = answer
+        self._born = self._second = int(now)
+        lowest = min(answer.ttls(), default=0)
+        self._expires = None if answer.lasting else self._born + lowest
+        self._offsets = () if answer.lasting else _ttl_offsets(packed)
+
+    def at(self, now: float) -> Packed | None:
+        """Return the octets as they are at some time; ``None``: they are too old."""
+        if self._expires is None:
+            return self.packed
+        if now >= self._expires:
+            return None
+        second = int(now)
+        if second > self._second:
+            tail = bytearray(self.packed.tail)
+            for offset in self._offsets:
+                ttl = int.from_bytes(tail[offset : offset + 4], "big") - (second - self._second)
+                tail[offset : offset + 4] = ttl.to_bytes(4, "big")
+            packed = self.packed
+            self.packed = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
+            self._second = second
+        return self.packed
+
+
+class WireCache:
+    """Remembers answers by the fingerprints of the packets they answer.
+
+    Args:
+        size: answers in each of the two generations.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._young: dict[bytes, Entry] = {}
+        self._old: dict[bytes, Entry] = {}
+
+    def get(self, fingerprint: bytes) -> Entry | None:
+        """Return what is remembered."""
+        entry = self._young.get(fingerprint)
+        if entry is None:
+            entry = self._old.get(fingerprint)
+            if entry is not None:
+                self.put(fingerprint, entry)
+        return entry
+
+    def put(self, fingerprint: bytes, entry: Entry) -> None:
+        """Remember an answer."""
+        if len(self._young) >= self._size:
+            self._old, self._young = self._young, {}
+        self._young[fingerprint] = entry
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+
+def _ttl_offsets(packed: Packed) -> tuple[int, ...]:
+    """Return where the TTLs are; the OPT, which is the last record, has none."""
+    data, at, found = packed.tail, 0, list[int]()
+    _, _, *counts = struct.unpack("!HHHHH", packed.head)
+    for _ in range(sum(counts) - bool(packed.opt)):
+        while data[at] and data[at] < 0xC0:  # noqa: PLR2004 -- a pointer (RFC 1035, section 4.1.4)
+            at += data[at] + 1
+        at += 2 if data[at] else 1
+        found.append(at + 4)
+        at += _TTL.size + _TTL.unpack_from(data, at)[3]
+    return tuple(found)
