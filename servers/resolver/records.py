@@ -60,6 +60,7 @@ class Error(enum.IntEnum):
 
     STALE_ANSWER = 3
     CACHED_ERROR = 13
+    NOT_READY = 14
     BLOCKED = 15
     PROHIBITED = 18
     STALE_NXDOMAIN = 19

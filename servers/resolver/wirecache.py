@@ -1,18 +1,22 @@
 """Answers as octets: a question that was answered a moment ago costs a look into a table, and no dnslib.
 
-What is kept says for itself how long it is good for. Memory is bounded by two generations: when the younger is full,
-it becomes the older, whose own end that is; what is asked for meanwhile moves back into the younger. So what nobody
-asks for goes first, without anything to be written down at each question.
+What is kept says for itself how long it is good for, and counts its TTLs down in the octets.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import TypeAlias
 
+from servers.resolver.generations import Generations
 from servers.resolver.message import Packed
 from servers.resolver.records import Answer
 
 __all__ = ["Entry", "WireCache"]
+
+
+WireCache: TypeAlias = Generations[bytes, "Entry"]
+"""By the fingerprints of the packets that were answered."""
 
 _TTL = struct.Struct("!HHIH")
 
@@ -52,37 +56,6 @@ class Entry:
             self.packed = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
             self._second = second
         return self.packed
-
-
-class WireCache:
-    """Remembers answers by the fingerprints of the packets they answer.
-
-    Args:
-        size: answers in each of the two generations.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._young: dict[bytes, Entry] = {}
-        self._old: dict[bytes, Entry] = {}
-
-    def get(self, fingerprint: bytes) -> Entry | None:
-        """Return what is remembered."""
-        entry = self._young.get(fingerprint)
-        if entry is None:
-            entry = self._old.get(fingerprint)
-            if entry is not None:
-                self.put(fingerprint, entry)
-        return entry
-
-    def put(self, fingerprint: bytes, entry: Entry) -> None:
-        """Remember an answer."""
-        if len(self._young) >= self._size:
-            self._old, self._young = self._young, {}
-        self._young[fingerprint] = entry
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)
 
 
 def _ttl_offsets(packed: Packed) -> tuple[int, ...]:
