@@ -31,7 +31,7 @@ class DatagramHandler(DatagramBatchHandler["DatagramServer", Any]):
 
     def handle(self) -> None:
         """Answer them all, those first that take a look only."""
-        resolver = self.server.resolver
+        resolver = self.server.service.resolver
         quickly, sendto = resolver.quickly, self.socket.sendto
         now = resolver.clock()
         for data, address in self.datagrams:
@@ -77,14 +77,14 @@ class StreamHandler(StreamRequestHandler["StreamServer", InetAddress]):
             data = self.rfile.read(size)
             if len(data) < size or self._outbox.overflowed:
                 break
-            zone = self.server.resolver.transfer(data, self.client_address[0])
+            zone = self.server.service.resolver.transfer(data, self.client_address[0])
             if zone is not None:
                 self._transfer(zone)
                 continue
             with self._changed:
                 self._changed.wait_for(lambda: self._pending < _MOST_PENDING, _FAREWELL)
                 self._pending += 1
-            self.server.resolver.receive(data, self.client_address[0], self._reply, stream=True)
+            self.server.service.resolver.receive(data, self.client_address[0], self._reply, stream=True)
 
     def finish(self) -> None:
         """Give whatever is on its way the time to arrive: a client may have closed its side only."""

@@ -81,6 +81,7 @@ class Lookup:
         self._upstreams = sorted(awake, key=lambda each: each.trip or 0.0)
         self._exchanged = 0
         self._turn = 0
+        self._silent = set[tuple[str, int]]()
         self._failure = Answer(Rcode.SERVFAIL, error=(Error.NO_REACHABLE_AUTHORITY, ""))
 
     def start(self) -> None:
@@ -146,7 +147,10 @@ class Lookup:
             if stream and not upstream.keeps_case(now) and left > 0 and self._exchanged < _MOST_EXCHANGES:
                 self._ask(upstream, min(upstream.patience(0), left), small=True)
                 return
-            upstream.failed(now)
+            # Once: that it has no answer to this question does not say that it has none to any.
+            if upstream.address not in self._silent:
+                self._silent.add(upstream.address)
+                upstream.failed(now)
             self._ask_next()
             return
         if not stream:

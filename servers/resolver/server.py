@@ -2,44 +2,172 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from framework import Flusher, InetAddress, ThreadingTCPService
+from framework.addresses import Endpoint, InetEndpoint
 from framework.batches import UDPBatchService
+from servers.resolver.cookies import Cookies
+from servers.resolver.exchanges import Exchanges
 from servers.resolver.handler import DatagramHandler, StreamHandler
+from servers.resolver.names import to_text
+from servers.resolver.notify import notify
 from servers.resolver.resolver import Resolver
+from servers.resolver.settings import Settings
+from servers.resolver.steps.access import Access, AccessList
+from servers.resolver.steps.cache import Cache, CacheRules
+from servers.resolver.steps.chaos import Chaos
+from servers.resolver.steps.chase import Chase
+from servers.resolver.steps.forward import Forward
+from servers.resolver.steps.local import Local
+from servers.resolver.steps.rate import RateLimit
+from servers.resolver.steps.special import Special
+from servers.resolver.steps.zones import Zones
+from servers.resolver.transfer import Transfers
+from servers.resolver.upstream import Upstream
+from servers.resolver.zone import Zone
+from shared.run import Program, listen
+from shared.settings import SettingsError
+from shared.sources import reread
 
-__all__ = ["DatagramServer", "StreamServer"]
+__all__ = ["DatagramServer", "Service", "StreamServer", "program"]
+
+_log = logging.getLogger(__name__)
+
+# All of them but where the sockets are.
+_CHANGEABLE = (
+    *("zone", "hosts", "blocklist", "block_answer", "forward", "version", "nsid", "allow_recursion"),
+    *("allow_transfer", "notify", "rate_limit", "rate_slip", "payload", "cache_size", "cache_min_ttl"),
+    *("cache_max_ttl", "serve_stale"),
+)
+
+
+class Service:
+    """The resolver that is served now, and how to come by another one.
+
+    Args:
+        settings: what can be set.
+
+    Raises:
+        SettingsError: a file that they name cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.exchanges = Exchanges()
+        secret = bytes.fromhex(settings.cookie_secret) or secrets.token_bytes(16)
+        self._cookies = Cookies(secret)
+        self._upstreams: dict[tuple[str, int], Upstream] = {}
+        self._zones: dict[bytes, Zone] = {}
+        self._cache: Cache | None = None
+        self.resolver = self._build(settings)
+
+    def reload(self) -> None:
+        """Read settings and files anew; whatever is wrong with them, the service goes on as it was."""
+        old = self.settings
+        new = reread(old, *_CHANGEABLE)
+        try:
+            if (new.forward, new.cache_size) != (old.forward, old.cache_size):
+                self._cache = None
+            # Questions that are being answered are answered by the old one, the next ones by the new.
+            self.resolver = self._build(new)
+        except SettingsError as error:
+            _log.error("the answers stay as they were: %s", error)
+            return
+        self.settings = new
+
+    def _build(self, settings: Settings) -> Resolver:
+        """Return a resolver, and tell secondaries what is new in it."""
+        zones = settings.read_zones()
+        routes: dict[bytes, list[Upstream]] = {}
+        for route in settings.forward:
+            upstream = self._upstreams.setdefault(route.address, Upstream(route.address))
+            routes.setdefault(route.domain, []).append(upstream)
+        if self._cache is None:
+            rules = CacheRules(
+                lowest_ttl=settings.cache_min_ttl,
+                highest_ttl=settings.cache_max_ttl,
+                stale=settings.serve_stale,
+                octets=settings.cache_size * 2**19,
+            )
+            self._cache = Cache(rules, self.exchanges.later)
+        served = Zones(zones)
+        made = Resolver(
+            [
+                Chaos(settings.version, settings.nsid),
+                Chase(),
+                Local(settings.read_hosts(), settings.read_blocklists(), settings.block_answer),
+                served,
+                Access(),
+                Special(frozenset(routes)),
+                self._cache,
+                Forward(routes, self.exchanges),
+            ],
+            AccessList(settings.allow_recursion),
+            RateLimit(settings.rate_limit, settings.rate_slip),
+            self._cookies,
+            transfers=Transfers(served, AccessList(settings.allow_transfer)),
+            recurses=bool(routes),
+            nsid=settings.nsid.encode(),
+            payload=settings.payload,
+        )
+        self._announce(zones, settings.secondaries())
+        return made
+
+    def _announce(self, zones: dict[bytes, Zone], secondaries: Sequence[tuple[str, int]]) -> None:
+        for origin, zone in zones.items():
+            old = self._zones.get(origin)
+            if old is not None and old.serial == zone.serial and set(old.rrsets()) != set(zone.rrsets()):
+                _log.warning(
+                    "%s has changed and its serial has not: secondaries keep what they have", to_text(origin)
+                )
+        new = [
+            zone
+            for origin, zone in zones.items()
+            if origin not in self._zones or self._zones[origin].serial != zone.serial
+        ]
+        notify(self.exchanges, new, secondaries)
+        self._zones = zones
 
 
 class DatagramServer(UDPBatchService[InetAddress]):
     """Serves DNS by UDP.
 
     Args:
-        where: where to listen: ``at("udp://127.0.0.1:5353")``.
-        resolver: who knows the answers.
+        where: what ``framework.at()`` returns.
+        service: who knows the answers.
     """
 
     # The largest query there can be is far smaller: a name, and some options.
     max_packet_size = 4096
 
-    def __init__(self, where: Any, resolver: Resolver) -> None:
-        self.resolver = resolver
-        """May be replaced at any time; each batch is served by one."""
+    def __init__(self, where: Any, service: Service) -> None:
+        self.service = service
+        self.renew: Callable[[], None] | None = None
+        """What SIGHUP asks for, of one of several servers."""
         self.unsent = 0
         """Answers that the system did not take."""
         super().__init__(where, DatagramHandler)
+
+    def reload(self) -> None:
+        """Read anew what the service is made of."""
+        super().reload()
+        if self.renew is not None:
+            self.renew()
 
 
 class StreamServer(ThreadingTCPService[InetAddress]):
     """Serves DNS by TCP.
 
     Args:
-        where: where to listen: ``at("tcp://127.0.0.1:5353")``.
-        resolver: who knows the answers.
+        where: what ``framework.at()`` returns.
+        service: who knows the answers.
     """
 
-    # RFC 7766, section 6.2.3: seconds rather than minutes; BIND and NSD have 30 and 120, Unbound 30.
+    # RFC 7766, section 6.2.3: seconds rather than minutes; BIND and Unbound have 30, and no fewer clients.
     idle_timeout = 10
     # A question is one packet: whoever takes long for it means to.
     read_timeout = 5
@@ -48,13 +176,49 @@ class StreamServer(ThreadingTCPService[InetAddress]):
     max_connections = 1000
     max_connections_per_peer = 100
 
-    def __init__(self, where: Any, resolver: Resolver) -> None:
-        self.resolver = resolver
-        """May be replaced at any time; each question is answered by one."""
+    def __init__(self, where: Any, service: Service) -> None:
+        self.service = service
+        self.renew: Callable[[], None] | None = None
+        """What SIGHUP asks for, of one of several servers."""
         self.flusher = Flusher()
         super().__init__(where, StreamHandler)
+
+    def reload(self) -> None:
+        """Read anew what the service is made of."""
+        super().reload()
+        if self.renew is not None:
+            self.renew()
 
     def server_close(self) -> None:
         """Close the server, then stop what sends for slow clients."""
         super().server_close()
         self.flusher.close()
+
+
+def program(settings: Settings) -> Program:
+    """Return what ``python -m servers.resolver`` runs."""
+    service = Service(settings)
+
+    def make(where: Endpoint) -> DatagramServer | StreamServer:
+        datagrams = isinstance(where, InetEndpoint) and where.datagrams
+        return DatagramServer(where, service) if datagrams else StreamServer(where, service)
+
+    servers = listen(settings.bind, make)
+    if servers:
+        servers[0].renew = service.reload
+    return Program(servers, _banner(settings, servers))
+
+
+def _banner(settings: Settings, servers: Sequence[DatagramServer | StreamServer]) -> str:
+    """Return what whoever starts it wants to know: where it is, and what to ask it."""
+    where = ", ".join(str(getattr(each.socket, "endpoint", each.server_address)) for each in servers)
+    host, port = servers[0].server_address[:2] if servers else ("127.0.0.1", 53)
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    name = to_text(settings.zone[0].origin) if settings.zone else "version.bind."
+    example = "www.demo.test" if name == "demo.test." else f"{name} SOA"
+    return (
+        f"The resolver listens on {where}. Ask it:\n"
+        f"    dig -p {port} @{here} {example}\n"
+        f"    dig -p {port} @{here} +tcp {example}\n"
+        f"Ctrl-C ends it."
+    )
