@@ -81,8 +81,8 @@ class Query:
 
     @property
     def flags(self) -> int:
-        """The flags of an answer that come from the question: RD and CD (RFC 1035; RFC 4035, section 3.1.6)."""
-        return _QR | (_RD if self.recursion_desired else 0) | (_CD if self.checking_disabled else 0)
+        """The flags of every answer: QR, and RD as it was asked (RFC 1035, section 4.1.1)."""
+        return _QR | (_RD if self.recursion_desired else 0)
 
     @property
     def limit(self) -> int:

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 Reply = Callable[[bytes | None], object]
 """Sends an answer, or takes note that there is none; called from any thread, and must never block."""
 
-_AA, _RA = 0x0400, 0x0080
+_AA, _RA, _CD = 0x0400, 0x0080, 0x0010
 _EDE = 15  # RFC 8914, section 2
 # Answers kept as octets, in each of two generations: some 500 octets each, a few MiB in all.
 _REMEMBERED = 8192

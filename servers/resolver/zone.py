@@ -16,6 +16,8 @@ __all__ = ["Zone", "ZoneError"]
 
 # RFC 1034, section 3.6.2: nothing else is where a CNAME is, but what DNSSEC puts there (RFC 4035, section 2.5).
 _BESIDE_CNAME = {int(Type.CNAME), int(Type.RRSIG), int(Type.NSEC), 25}
+# Who asks for these wants the alias, not what it leads to.
+_ALIASES = {int(Type.CNAME), int(Type.ANY)}
 _SINGLE = {int(Type.SOA), int(Type.CNAME), int(Type.DNAME)}
 # Where in the data of a type the name is, whose addresses are worth adding (RFC 1035, section 3.3.9; RFC 2782).
 _TARGETS = {int(Type.NS): 0, int(Type.MX): 2, int(Type.SRV): 6}
@@ -107,6 +109,8 @@ class Zone:
                     )
                 found.append(RRset(name, Type.CNAME, dname.ttl, (target,)))
                 name = target
+                if kind in _ALIASES:
+                    return Answer(answer=tuple(found), authoritative=True, lasting=True, kind=self.origin)
                 continue
             if node is None:
                 node = self._wildcard(key)
@@ -114,7 +118,7 @@ class Zone:
                     return self._deny(found, Rcode.NXDOMAIN)
                 node = {each: RRset(name, each, rrset.ttl, rrset.rdatas) for each, rrset in node.items()}
             alias = node.get(Type.CNAME)
-            if alias is not None and kind not in {Type.CNAME, Type.ANY, Type.NSEC, Type.RRSIG}:
+            if alias is not None and kind not in _ALIASES | _BESIDE_CNAME:
                 found.append(alias)
                 name = alias.rdatas[0]
                 continue
