@@ -1,7 +1,7 @@
 """One question to the servers of a domain: which to ask, for how long to wait, and what to do about what comes back.
 
 ======================================  ============================================================================
-no answer, or none can be sent           the next server; one that fails again and again rests
+no answer, or none can be sent           the next server, and in a second round without EDNS, which some drop
 truncated                                the same one, by a connection
 the question in other letters            the same one by a connection, and from then on in small letters only
 FORMERR, NOTIMP, BADVERS                 the same one without EDNS (RFC 6891, section 6.2.2)
@@ -46,6 +46,16 @@ class Question:
     """Whether signatures are wanted (DO)."""
     unchecked: bool = False
     """Whether they are not to be checked (CD)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One exchange."""
+
+    upstream: Upstream
+    sent: float
+    stream: bool
+    edns: bool
 
 
 class Lookup:
@@ -96,13 +106,23 @@ class Lookup:
         upstream = self._upstreams[self._turn % len(self._upstreams)]
         attempt = self._turn // len(self._upstreams)
         self._turn += 1
-        self._ask(upstream, min(upstream.patience(attempt), left))
+        # Some drop what has EDNS; who wants signatures cannot do without.
+        bare = attempt > 0 and not self._question.signed
+        self._ask(upstream, min(upstream.patience(attempt), left), bare=bare)
 
-    def _ask(self, upstream: Upstream, seconds: float, *, stream: bool = False, small: bool = False) -> None:
-        """Ask one server once."""
+    def _ask(
+        self,
+        upstream: Upstream,
+        seconds: float,
+        *,
+        stream: bool = False,
+        small: bool = False,
+        bare: bool = False,
+    ) -> None:
+        """Ask one server once; by a connection, in small letters, without EDNS."""
         self._exchanged += 1
         now = self._clock()
-        edns = upstream.speaks_edns(now)
+        edns = upstream.speaks_edns(now) and not bare
         name = self._question.name
         if not small and upstream.keeps_case(now):
             name = _mixed(name)
@@ -112,7 +132,8 @@ class Lookup:
         packet = query(number, name, self._question.type, flags=flags, opt=opt)
         exchange = self._exchanges.stream if stream else self._exchanges.datagram
         judge = partial(self._judge, number, name)
-        exchange(upstream.address, packet, judge, seconds, partial(self._heard, upstream, now, stream, name))
+        asked = _Asked(upstream, now, stream, edns)
+        exchange(upstream.address, packet, judge, seconds, partial(self._heard, asked))
 
     def _judge(self, number: int, name: bytes, data: bytes) -> Message | bytes | None:
         """Tell whether octets are the answer: a message; or would be but for its letters: those it has."""
@@ -131,40 +152,40 @@ class Lookup:
             return None
         return message if asked == name else asked
 
-    def _heard(
-        self,
-        upstream: Upstream,
-        sent: float,
-        stream: bool,
-        name: bytes,
-        result: Message | bytes | FailedError,
-    ) -> None:
+    def _heard(self, asked: _Asked, result: Message | bytes | FailedError) -> None:
         """Go on with what came of asking."""
-        now = self._clock()
+        now, upstream = self._clock(), asked.upstream
         left = self._deadline - now
         if isinstance(result, FailedError):
-            # Where no connection is to be had, small letters by datagrams must do.
-            if stream and not upstream.keeps_case(now) and left > 0 and self._exchanged < _MOST_EXCHANGES:
-                self._ask(upstream, min(upstream.patience(0), left), small=True)
-                return
-            # Once: that it has no answer to this question does not say that it has none to any.
-            if upstream.address not in self._silent:
-                self._silent.add(upstream.address)
-                upstream.failed(now)
-            self._ask_next()
+            self._missed(asked, now, left)
             return
-        if not stream:
-            upstream.answered(now - sent)
+        if not asked.stream:
+            upstream.answered(now - asked.sent)
+            if upstream.speaks_edns(now):
+                upstream.heard(now, edns=asked.edns)
         if isinstance(result, bytes):
             upstream.without_case(now)
             self._ask(upstream, left, stream=True, small=True)
-        elif result.truncated and not stream:
+        elif result.truncated and not asked.stream:
             self._ask(upstream, left, stream=True)
-        elif result.rcode in _WITHOUT_EDNS and upstream.speaks_edns(now):
+        elif result.rcode in _WITHOUT_EDNS and asked.edns:
             upstream.without_edns(now)
-            self._ask(upstream, min(upstream.patience(0), left), stream=stream)
+            self._ask(upstream, min(upstream.patience(0), left), stream=asked.stream)
         else:
             self._judge_answer(result)
+
+    def _missed(self, asked: _Asked, now: float, left: float) -> None:
+        """Go on without an answer."""
+        upstream = asked.upstream
+        # Where no connection is to be had, small letters by datagrams must do.
+        if asked.stream and not upstream.keeps_case(now) and left > 0 and self._exchanged < _MOST_EXCHANGES:
+            self._ask(upstream, min(upstream.patience(0), left), small=True)
+            return
+        # Once: that it has no answer to this question does not say that it has none to any.
+        if upstream.address not in self._silent:
+            self._silent.add(upstream.address)
+            upstream.failed(now)
+        self._ask_next()
 
     def _judge_answer(self, message: Message) -> None:
         question = self._question

@@ -118,6 +118,11 @@ class Answer:
     lasting: bool = False
     """Whether the same question has the same answer until what is configured changes."""
 
+    @property
+    def is_referral(self) -> bool:
+        """Whether it says who knows, rather than what."""
+        return bool(self.authority) and self.authority[0].type == Type.NS
+
     def ttls(self) -> Iterable[int]:
         """Return the TTLs of all sets."""
         return (each.ttl for section in (self.answer, self.authority, self.additional) for each in section)

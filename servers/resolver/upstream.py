@@ -12,6 +12,9 @@ _FIRST, _SHORTEST, _LONGEST = 0.8, 0.3, 2.0
 # Failures in a row after which it rests, and for how long, the first time and at most.
 _FAILURES = 3
 _REST, _LONGEST_REST = 1.0, 60.0
+# Times in a row that it was silent to EDNS, and answered without, before it counts as one that drops it. Once may be
+# a lost datagram.
+_DOUBTS = 3
 # How long a shortcoming is remembered: servers are mended.
 _SHORTCOMING = 600.0
 
@@ -31,6 +34,7 @@ class Upstream:
     failures: int = 0
     """In a row."""
     resting_until: float = 0.0
+    _doubts: int = 0
     _no_edns_until: float = 0.0
     _no_case_until: float = 0.0
 
@@ -71,6 +75,13 @@ class Upstream:
     def without_edns(self, now: float) -> None:
         """Take note that it does not know EDNS."""
         self._no_edns_until = now + _SHORTCOMING
+
+    def heard(self, now: float, *, edns: bool) -> None:
+        """Take note of whether it was EDNS that it answered to; if not, it had been silent to that just before."""
+        self._doubts = 0 if edns else self._doubts + 1
+        if self._doubts >= _DOUBTS:
+            self._doubts = 0
+            self.without_edns(now)
 
     def without_case(self, now: float) -> None:
         """Take note that it answers in letters of its own."""

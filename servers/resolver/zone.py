@@ -6,6 +6,7 @@ A zone never changes: a reload makes another.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from servers.resolver.masterfile import MasterFileError, Record, read
@@ -89,45 +90,56 @@ class Zone:
         """
         found = list[RRset]()
         seen = set[bytes]()
-        while True:
-            key = name.lower()
-            # A chain goes on for as long as it stays here, and leads to somewhere new.
-            if key in seen or len(seen) > _MOST_ALIASES or not is_under(key, self.origin):
-                return Answer(answer=tuple(found), authoritative=True, lasting=True, kind=self.origin)
+        # A chain goes on for as long as it stays here, and leads to somewhere new.
+        while (key := name.lower()) not in seen and len(seen) <= _MOST_ALIASES and is_under(key, self.origin):
             seen.add(key)
-            node = self._nodes.get(key)
             top = self._find_top(key) if self._cuts or self._dnames else None
-            if top is not None and top in self._cuts and not (top == key and kind == Type.DS):
-                return self._refer(found, top)
-            if top is not None and top not in self._cuts:
-                dname = self._nodes[top][Type.DNAME]
-                found.append(dname)
-                target = name[: len(name) - len(top)] + dname.rdatas[0]
-                if len(target) > NAME_LIMIT:  # RFC 6672, section 2.2
-                    return Answer(
-                        Rcode.YXDOMAIN, tuple(found), authoritative=True, lasting=True, kind=self.origin
-                    )
-                found.append(RRset(name, Type.CNAME, dname.ttl, (target,)))
-                name = target
-                if kind in _ALIASES:
-                    return Answer(answer=tuple(found), authoritative=True, lasting=True, kind=self.origin)
-                continue
-            if node is None:
-                node = self._wildcard(key)
-                if node is None:
-                    return self._deny(found, Rcode.NXDOMAIN)
-                node = {each: RRset(name, each, rrset.ttl, rrset.rdatas) for each, rrset in node.items()}
-            alias = node.get(Type.CNAME)
-            if alias is not None and kind not in _ALIASES | _BESIDE_CNAME:
-                found.append(alias)
-                name = alias.rdatas[0]
-                continue
-            rrset = node.get(kind) if kind != Type.ANY else _smallest(node)
-            if rrset is None:
-                return self._deny(found, Rcode.NOERROR)
-            found.append(rrset)
-            extra = self._additional((rrset,)) if rrset.type in _TARGETS else ()
-            return Answer(answer=tuple(found), additional=extra, authoritative=True, lasting=True, kind=key)
+            if top is None:
+                outcome = self._look(name, kind, found)
+            elif top not in self._cuts:
+                outcome = self._substitute(name, top, kind, found)
+            elif top == key and kind == Type.DS:
+                outcome = self._look(name, kind, found)
+            else:
+                outcome = self._refer(found, top)
+            if isinstance(outcome, Answer):
+                return outcome
+            name = outcome
+        return self._found(found)
+
+    def _look(self, name: bytes, kind: int, found: list[RRset]) -> Answer | bytes:
+        """Answer with what a name has, or find an alias, and return where that leads."""
+        key = name.lower()
+        node = self._nodes.get(key)
+        wild = node is None
+        if node is None:
+            node = self._wildcard(key)
+        if node is None:
+            return self._deny(found, Rcode.NXDOMAIN)
+        alias = node.get(Type.CNAME)
+        if alias is not None and kind not in _ALIASES and kind not in _BESIDE_CNAME:
+            found.append(replace(alias, name=name) if wild else alias)
+            return alias.rdatas[0]
+        rrset = node.get(kind) if kind != Type.ANY else _smallest(node)
+        if rrset is None:
+            return self._deny(found, Rcode.NOERROR)
+        found.append(replace(rrset, name=name) if wild else rrset)
+        return self._found(found, self._additional((rrset,)) if rrset.type in _TARGETS else (), key)
+
+    def _substitute(self, name: bytes, top: bytes, kind: int, found: list[RRset]) -> Answer | bytes:
+        """Find the alias that a DNAME makes of a name below it, and return where that leads (RFC 6672, section 3.2)."""
+        dname = self._nodes[top][Type.DNAME]
+        found.append(dname)
+        target = name[: len(name) - len(top)] + dname.rdatas[0]
+        if len(target) > NAME_LIMIT:
+            return replace(self._found(found), rcode=Rcode.YXDOMAIN)
+        found.append(RRset(name, Type.CNAME, dname.ttl, (target,)))
+        return self._found(found) if kind in _ALIASES else target
+
+    def _found(self, found: list[RRset], extra: tuple[RRset, ...] = (), kind: bytes = b"") -> Answer:
+        return Answer(
+            answer=tuple(found), additional=extra, authoritative=True, lasting=True, kind=kind or self.origin
+        )
 
     def _find_top(self, key: bytes) -> bytes | None:
         """Return the first delegation, or the first DNAME above ``key``, on the way down to it."""

@@ -53,7 +53,9 @@ def running(folder: Path, port: int, zones: str) -> Iterator[subprocess.Popen[by
     config.write_text(SERVER.format(port=port, folder=folder) + zones)
     program = subprocess.Popen([find() or "nsd", "-d", "-c", str(config)], stdin=subprocess.DEVNULL)
     try:
-        wait_for(lambda: (folder / "nsd.log").read_text() if (folder / "nsd.log").exists() else "", "nsd started")
+        wait_for(
+            lambda: (folder / "nsd.log").read_text() if (folder / "nsd.log").exists() else "", "nsd started"
+        )
         yield program
     finally:
         program.terminate()

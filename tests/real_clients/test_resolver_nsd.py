@@ -63,12 +63,15 @@ def _ask(client: socket.socket, packet: bytes) -> Message:
 
 
 def _comparable(message: Message, *, but: str = "") -> list[object]:
-    found: list[object] = [message.rcode, message.questions, message.opt and (message.opt.version, message.opt.do)]
+    found: list[object] = [
+        message.rcode,
+        message.questions,
+        message.opt and (message.opt.version, message.opt.do),
+    ]
     if "flags" not in but:
         found.append(message.flags)
-    for name in ("answer", "authority", "additional"):
-        if name not in but:
-            found.append(sorted(map(_canonical, getattr(message, name))))
+    sections = [name for name in ("answer", "authority", "additional") if name not in but]
+    found += (sorted(map(_canonical, getattr(message, name))) for name in sections)
     return found
 
 
@@ -88,8 +91,10 @@ def _all_glue(here: Message, there: Message) -> bool:
     """Glue that does not fit is told by TC (RFC 9471, section 3.1); NSD 4.6 leaves it out without a word."""
     alike = _comparable(here, but="flags additional") == _comparable(there, but="flags additional")
     cut = here.authority[0].name.lower() if here.authority else b""
-    referral = bool(cut) and here.authority[0].type == Type.NS and all(
-        is_under(each.name.lower(), cut) for each in here.additional
+    referral = (
+        bool(cut)
+        and here.authority[0].type == Type.NS
+        and all(is_under(each.name.lower(), cut) for each in here.additional)
     )
     return alike and referral and bool(here.flags & _TC) and not there.flags & _TC
 
@@ -132,7 +137,9 @@ def _serial(client: socket.socket) -> int:
 def _transfer(port: int) -> list[str]:
     """Return the records of the zone, as dig shows them."""
     dig = ["dig", "+noall", "+answer", "+onesoa", "-p", str(port), "@127.0.0.1", "-t", "AXFR", ORIGIN]
-    return subprocess.run(dig, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.splitlines()
+    return subprocess.run(
+        dig, capture_output=True, text=True, check=True, timeout=PATIENCE
+    ).stdout.splitlines()
 
 
 def _text_of(line: str) -> str:

@@ -73,27 +73,65 @@ def zone() -> str:
         " AAAA 2001:db8::1",
     ]
     for kind, data in TYPES.items():
-        for n in (10, 21, 32):
-            lines.append(f"{kind.lower()}{n} {kind} {data.format(n=n)}")
+        lines += [f"{kind.lower()}{n} {kind} {data.format(n=n)}" for n in (10, 21, 32)]
     for n in range(10, 60):
-        lines += [f"host{n} {600 + n} A 192.0.2.{n}", f"host{n} AAAA 2001:db8::{n:x}", f"mail{n} IN A 198.51.100.{n}"]
+        lines += [
+            f"host{n} {600 + n} A 192.0.2.{n}",
+            f"host{n} AAAA 2001:db8::{n:x}",
+            f"mail{n} IN A 198.51.100.{n}",
+        ]
         lines += [f"alias{n} CNAME host{n}", f"multi A 203.0.113.{n}"]
-    lines += ["Mixed.Case A 192.0.2.77", r"odd\.dot A 192.0.2.78", r"oct\000et A 192.0.2.79", r"sp\032ace TXT x"]
+    lines += [
+        "Mixed.Case A 192.0.2.77",
+        r"odd\.dot A 192.0.2.78",
+        r"oct\000et A 192.0.2.79",
+        r"sp\032ace TXT x",
+    ]
     # Chains: within, to nothing, to themselves, to elsewhere, over a wildcard, into a delegation.
     lines += ["c1 CNAME c2", "c2 CNAME c3", "c3 CNAME host10", "dangling CNAME nowhere", "loop1 CNAME loop2"]
-    lines += ["loop2 CNAME loop1", "self CNAME self", "out CNAME www.elsewhere.test.", "cw CNAME a.wild", "cd CNAME x.sub"]
+    lines += [
+        "loop2 CNAME loop1",
+        "self CNAME self",
+        "out CNAME www.elsewhere.test.",
+        "cw CNAME a.wild",
+        "cd CNAME x.sub",
+    ]
     # Empty non-terminals and wildcards.
-    lines += ["deep.ent.of.a A 192.0.2.5", "*.wild A 192.0.2.6", "*.wild TXT wild", "exact.wild AAAA 2001:db8::6"]
-    lines += ["a.exact2.wild A 192.0.2.7", "*.cwild CNAME host10", "*.nest.wild2 MX 5 mail10", "*.dcwild CNAME nowhere"]
+    lines += [
+        "deep.ent.of.a A 192.0.2.5",
+        "*.wild A 192.0.2.6",
+        "*.wild TXT wild",
+        "exact.wild AAAA 2001:db8::6",
+    ]
+    lines += [
+        "a.exact2.wild A 192.0.2.7",
+        "*.cwild CNAME host10",
+        "*.nest.wild2 MX 5 mail10",
+        "*.dcwild CNAME nowhere",
+    ]
     lines += ["*.*.star A 192.0.2.8", "*.srvwild SRV 0 0 1 host10"]
     # Delegations: glue, none, sibling, of a signed child.
-    lines += ["sub NS ns1.sub", "sub NS ns2.sub", "ns1.sub A 192.0.2.11", "ns2.sub A 192.0.2.12", "ns2.sub AAAA 2001:db8::12"]
+    lines += [
+        "sub NS ns1.sub",
+        "sub NS ns2.sub",
+        "ns1.sub A 192.0.2.11",
+        "ns2.sub A 192.0.2.12",
+        "ns2.sub AAAA 2001:db8::12",
+    ]
     lines += ["bare NS ns.elsewhere.test.", "sib NS ns1.sub", "in NS ns1", "below.sub A 192.0.2.99"]
     lines += ["signed NS ns.signed", "signed DS 1 8 2 " + "AB" * 32, "ns.signed A 192.0.2.13"]
     lines += [f"wide NS n{n}.wide" for n in range(13)]
-    lines += [f"n{n}.wide A 192.0.2.{n}" for n in range(13)] + [f"n{n}.wide AAAA 2001:db8::{n}" for n in range(13)]
+    lines += [f"n{n}.wide A 192.0.2.{n}" for n in range(13)] + [
+        f"n{n}.wide AAAA 2001:db8::{n}" for n in range(13)
+    ]
     # DNAME: elsewhere, within, at a name with other things.
-    lines += ["dn DNAME elsewhere.test.", "dn2 DNAME wild", "dn2 A 192.0.2.14", "dn3 DNAME dn4", "dn4 DNAME host10"]
+    lines += [
+        "dn DNAME elsewhere.test.",
+        "dn2 DNAME wild",
+        "dn2 A 192.0.2.14",
+        "dn3 DNAME dn4",
+        "dn4 DNAME host10",
+    ]
     long = ".".join(["l" * 60] * 3)
     lines += [f"dlong DNAME {long}"]
     # Large ones.
@@ -107,17 +145,104 @@ def questions(count: int) -> list[tuple[str, str]]:
     rng = random.Random(53)
     types = [*TYPES, "NS", "SOA", "CNAME", "DNAME"]
     named = [f"{kind.lower()}{n}" for kind in TYPES for n in (10, 21, 32)]
-    names = ["", "ns1", "multi", "mixed.case", r"odd\.dot", r"oct\000et", r"sp\032ace", "c1", "c2", "c3", "dangling"]
-    names += ["loop1", "loop2", "self", "out", "cw", "cd", "deep.ent.of.a", "ent.of.a", "of.a", "a", "wild", "x.wild"]
-    names += ["x.y.wild", "exact.wild", "a.exact2.wild", "exact2.wild", "b.exact2.wild", "*.wild", "x.cwild", "x.dcwild"]
-    names += ["nest.wild2", "x.nest.wild2", "wild2", "star", "*.star", "x.star", "x.y.star", "x.*.star", "x.srvwild"]
-    names += ["sub", "ns1.sub", "below.sub", "x.sub", "bare", "x.bare", "sib", "x.sib", "in", "x.in", "signed", "x.signed"]
-    names += ["ns.signed", "wide", "x.wide", "dn", "x.dn", "x.y.dn", "dn2", "q.dn2", "exact.dn2", "dn3", "x.dn3", "dn4"]
-    names += ["x.dn4", "dlong", "large", "many", ".".join(["m" * 60, "n" * 30, "dlong"]), "nothing", "not.there"]
+    names = [
+        "",
+        "ns1",
+        "multi",
+        "mixed.case",
+        r"odd\.dot",
+        r"oct\000et",
+        r"sp\032ace",
+        "c1",
+        "c2",
+        "c3",
+        "dangling",
+    ]
+    names += [
+        "loop1",
+        "loop2",
+        "self",
+        "out",
+        "cw",
+        "cd",
+        "deep.ent.of.a",
+        "ent.of.a",
+        "of.a",
+        "a",
+        "wild",
+        "x.wild",
+    ]
+    names += [
+        "x.y.wild",
+        "exact.wild",
+        "a.exact2.wild",
+        "exact2.wild",
+        "b.exact2.wild",
+        "*.wild",
+        "x.cwild",
+        "x.dcwild",
+    ]
+    names += [
+        "nest.wild2",
+        "x.nest.wild2",
+        "wild2",
+        "star",
+        "*.star",
+        "x.star",
+        "x.y.star",
+        "x.*.star",
+        "x.srvwild",
+    ]
+    names += [
+        "sub",
+        "ns1.sub",
+        "below.sub",
+        "x.sub",
+        "bare",
+        "x.bare",
+        "sib",
+        "x.sib",
+        "in",
+        "x.in",
+        "signed",
+        "x.signed",
+    ]
+    names += [
+        "ns.signed",
+        "wide",
+        "x.wide",
+        "dn",
+        "x.dn",
+        "x.y.dn",
+        "dn2",
+        "q.dn2",
+        "exact.dn2",
+        "dn3",
+        "x.dn3",
+        "dn4",
+    ]
+    names += [
+        "x.dn4",
+        "dlong",
+        "large",
+        "many",
+        ".".join(["m" * 60, "n" * 30, "dlong"]),
+        "nothing",
+        "not.there",
+    ]
     found = [(name, types[index % len(types)]) for index, name in enumerate(named)]
     found += [(f"{kind.lower()}{n}", kind) for kind in TYPES for n in (10, 21, 32)]
-    found += [(name, kind) for name in names for kind in ("A", "AAAA", "NS", "SOA", "DS", "CNAME", "TXT", "MX", "DNAME")]
-    found += [(f"{prefix}{n}", kind) for prefix in ("host", "mail", "alias") for n in range(8, 62) for kind in ("A", "MX")]
+    found += [
+        (name, kind)
+        for name in names
+        for kind in ("A", "AAAA", "NS", "SOA", "DS", "CNAME", "TXT", "MX", "DNAME")
+    ]
+    found += [
+        (f"{prefix}{n}", kind)
+        for prefix in ("host", "mail", "alias")
+        for n in range(8, 62)
+        for kind in ("A", "MX")
+    ]
     while len(found) < count:
         name = rng.choice([*names, *named])
         if rng.random() < 0.3:

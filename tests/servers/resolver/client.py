@@ -13,6 +13,7 @@ from framework.testing import running
 from servers.resolver.message import Message, Opt, parse, query
 from servers.resolver.names import from_text, to_text
 from servers.resolver.rdata import type_number
+from servers.resolver.records import Type
 from servers.resolver.server import DatagramServer, Service, StreamServer
 from servers.resolver.settings import Settings, ZoneFile
 
@@ -29,7 +30,9 @@ class Running:
         settings: what else is set.
     """
 
-    def __init__(self, zones: dict[str, str] | None = None, folder: Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self, zones: dict[str, str] | None = None, folder: Path | None = None, **settings: Any
+    ) -> None:
         files: list[ZoneFile] = []
         for number, (name, text) in enumerate((zones or {}).items()):
             assert folder is not None
@@ -55,7 +58,11 @@ class Running:
     def ask(self, name: str, kind: str = "A", *, flags: int = RD, opt: Opt | None = None) -> Message:
         """Ask by UDP."""
         number = next(self._numbers)
-        return parse(self.exchange(query(number, from_text(name), type_number(kind) or 255, flags=flags, opt=opt)))
+        return parse(
+            self.exchange(
+                query(number, from_text(name), type_number(kind) or Type[kind], flags=flags, opt=opt)
+            )
+        )
 
     def exchange(self, packet: bytes) -> bytes:
         """Send a datagram and return the answer."""
