@@ -211,14 +211,21 @@ def program(settings: Settings) -> Program:
 
 def _banner(settings: Settings, servers: Sequence[DatagramServer | StreamServer]) -> str:
     """Return what whoever starts it wants to know: where it is, and what to ask it."""
-    where = ", ".join(str(getattr(each.socket, "endpoint", each.server_address)) for each in servers)
-    host, port = servers[0].server_address[:2] if servers else ("127.0.0.1", 53)
+    where = [(each.server_address[:2], isinstance(each, DatagramServer)) for each in servers]
+    shown = ", ".join(
+        f"{'udp' if datagrams else 'tcp'}://{_place(host)}:{port}" for (host, port), datagrams in where
+    )
+    host, port = where[0][0] if where else ("127.0.0.1", 53)
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     name = to_text(settings.zone[0].origin) if settings.zone else "version.bind."
     example = "www.demo.test" if name == "demo.test." else f"{name} SOA"
     return (
-        f"The resolver listens on {where}. Ask it:\n"
+        f"The resolver listens on {shown}. Ask it:\n"
         f"    dig -p {port} @{here} {example}\n"
         f"    dig -p {port} @{here} +tcp {example}\n"
         f"Ctrl-C ends it."
     )
+
+
+def _place(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
