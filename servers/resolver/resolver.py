@@ -88,7 +88,7 @@ class Resolver:
         mark = fingerprint(data)
         if mark is None:
             return None
-        known = self._known.has(client)
+        known = self._known[client]
         entry = self._wires[known].get(mark[0])
         packed = None if entry is None else entry.at(now)
         if entry is None or packed is None:
@@ -100,7 +100,7 @@ class Resolver:
             if limited is None:
                 return b""
             if limited is not entry.answer:
-                return None if option else packed.cut(data[:2], data[12:end])
+                return packed.cut(data[:2], data[12:end], option)
         return packed.reply(data[:2], data[12:end], option)
 
     def receive(self, data: bytes, client: str, reply: Reply, *, stream: bool = False) -> None:
@@ -133,7 +133,7 @@ class Resolver:
         return self._transfers.answer(query, data)
 
     def _receive(self, data: bytes, client: str, reply: Reply, *, stream: bool) -> None:
-        known = self._known.has(client)
+        known = self._known[client]
         asked = read(data, payload=self._payload, client=client, stream=stream, known=known)
         if asked is None:
             reply(None)

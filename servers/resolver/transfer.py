@@ -40,7 +40,7 @@ class Transfers:
         zone = self._zones.find(query.key, query.type) if query.rclass == IN else None
         if zone is None or zone.origin != query.key:
             yield _single(query, Answer(Rcode.NOTAUTH))
-        elif not self._allowed.has(query.client):
+        elif not self._allowed[query.client]:
             yield _single(query, Answer(Rcode.REFUSED))
         elif query.type == Type.IXFR and not _is_newer(zone.serial, data):
             yield _single(query, Answer(answer=(zone.soa,), authoritative=True))

@@ -17,25 +17,22 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _REMEMBERED = 16384
 
 
-class AccessList:
-    """A list of networks.
+class AccessList(dict[str, bool]):
+    """A list of networks, which tells of each address whether it is on it, and remembers.
 
     Args:
         networks: whose addresses are on it.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
+        super().__init__()
         self._networks = networks
-        self._known: dict[str, bool] = {}
 
-    def has(self, client: str) -> bool:
-        """Tell whether an address is on it."""
-        found = self._known.get(client)
-        if found is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known = {}
-            address = ipaddress.ip_address(client.partition("%")[0])
-            found = self._known[client] = any(address in network for network in self._networks)
+    def __missing__(self, client: str) -> bool:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        address = ipaddress.ip_address(client.partition("%")[0])
+        found = self[client] = any(address in network for network in self._networks)
         return found
 
 
