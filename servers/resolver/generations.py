@@ -6,6 +6,7 @@ into the younger. Any thread may use it: each step is one operation on a diction
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 __all__ = ["Generations"]
@@ -19,31 +20,32 @@ class Generations(Generic[KeyT, ValueT]):
 
     Args:
         limit: weight of each generation.
+        weigh: tells the weight of a value; by default each weighs 1.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, weigh: Callable[[ValueT], int] = lambda _: 1) -> None:
         self._limit = limit
+        self._weigh = weigh
         self._weight = 0
-        self._young: dict[KeyT, tuple[ValueT, int]] = {}
-        self._old: dict[KeyT, tuple[ValueT, int]] = {}
+        self._young: dict[KeyT, ValueT] = {}
+        self._old: dict[KeyT, ValueT] = {}
 
     def get(self, key: KeyT) -> ValueT | None:
         """Return what is there, or ``None``."""
         found = self._young.get(key)
         if found is None:
             found = self._old.get(key)
-            if found is None:
-                return None
-            self.put(key, *found)
-        return found[0]
+            if found is not None:
+                self.put(key, found)
+        return found
 
-    def put(self, key: KeyT, value: ValueT, weight: int = 1) -> None:
+    def put(self, key: KeyT, value: ValueT) -> None:
         """Put something there."""
         if self._weight >= self._limit:
             self._old, self._young, self._weight = self._young, {}, 0
-        self._young[key] = (value, weight)
+        self._young[key] = value
         # What is put there again is counted again: generations are shorter then, never longer.
-        self._weight += weight
+        self._weight += self._weigh(value)
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

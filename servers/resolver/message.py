@@ -255,7 +255,9 @@ class Packed:
     def cut(self, number: bytes, question: bytes, option: bytes = b"") -> bytes:
         """Return the message with nothing in it but what says to ask again by a connection."""
         flags = int.from_bytes(self.head[:2], "big") & ~0xF | _TC
-        opt = self.tail[self.opt - 9 : self.opt] + len(option).to_bytes(2, "big") + option if self.opt else b""
+        opt = (
+            self.tail[self.opt - 9 : self.opt] + len(option).to_bytes(2, "big") + option if self.opt else b""
+        )
         return number + struct.pack("!HHHHH", flags, 1, 0, 0, bool(opt)) + question + opt
 
 

@@ -90,7 +90,7 @@ class Resolver:
             return None
         known = self._known[client]
         entry = self._wires[known].get(mark[0])
-        packed = None if entry is None else entry.at(now)
+        packed = None if entry is None else entry.packed if entry.lasting else entry.at(now)
         if entry is None or packed is None:
             return None
         _, end, cookie = mark

@@ -30,32 +30,33 @@ class Entry:
         now: when they were packed, in seconds.
     """
 
-    __slots__ = ("_born", "_expires", "_offsets", "_second", "answer", "packed")
+    __slots__ = ("_aged", "_born", "_expires", "_offsets", "answer", "lasting", "packed")
 
     def __init__(self, packed: Packed, answer: Answer, now: float) -> None:
         self.packed = packed
         self.answer = answer
-        self._born = self._second = int(now)
-        lowest = min(answer.ttls(), default=0)
-        self._expires = None if answer.lasting else self._born + lowest
+        self.lasting = answer.lasting
+        """Whether ``packed`` is always good."""
+        self._born = int(now)
+        self._expires = self._born + min(answer.ttls(), default=0)
         self._offsets = () if answer.lasting else _ttl_offsets(packed)
+        # At once, as several threads may look: the second, and the octets as they are in it.
+        self._aged = (self._born, packed)
 
     def at(self, now: float) -> Packed | None:
         """Return the octets as they are at some time; ``None``: they are too old."""
-        if self._expires is None:
-            return self.packed
         if now >= self._expires:
             return None
-        second = int(now)
-        if second > self._second:
-            tail = bytearray(self.packed.tail)
+        second, aged = self._aged
+        if int(now) != second:
+            second, packed = int(now), self.packed
+            tail = bytearray(packed.tail)
             for offset in self._offsets:
-                ttl = int.from_bytes(tail[offset : offset + 4], "big") - (second - self._second)
-                tail[offset : offset + 4] = ttl.to_bytes(4, "big")
-            packed = self.packed
-            self.packed = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
-            self._second = second
-        return self.packed
+                ttl = int.from_bytes(tail[offset : offset + 4], "big") - (second - self._born)
+                tail[offset : offset + 4] = max(ttl, 0).to_bytes(4, "big")
+            aged = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
+            self._aged = (second, aged)
+        return aged
 
 
 def _ttl_offsets(packed: Packed) -> tuple[int, ...]:

@@ -56,6 +56,12 @@ class _Entry:
     """When it last could not be renewed."""
 
 
+def _weight(entry: _Entry) -> int:
+    """Return about how many octets an entry takes: its objects, and what is in them."""
+    answer = entry.answer
+    return 500 + sum(2 * len(each.packed) for part in (answer.answer, answer.authority) for each in part)
+
+
 class Cache:
     """Answers what was answered before.
 
@@ -74,7 +80,7 @@ class Cache:
         self._rules = rules
         self._later = later
         self._clock = clock
-        self._entries: Generations[_Key, _Entry] = Generations(rules.octets)
+        self._entries: Generations[_Key, _Entry] = Generations(rules.octets, _weight)
 
     def __call__(self, query: Query, rest: Next) -> Outcome:
         """Answer from memory, or remember what the rest says."""
@@ -121,9 +127,7 @@ class Cache:
         return answer
 
     def _keep(self, key: _Key, answer: Answer, now: float, seconds: float) -> None:
-        sections = (answer.answer, answer.authority, answer.additional)
-        weight = 500 + sum(2 * len(each.packed) for section in sections for each in section)
-        self._entries.put(key, _Entry(answer, now, now + seconds), weight)
+        self._entries.put(key, _Entry(answer, now, now + seconds))
 
     def _bounded(self, answer: Answer) -> tuple[Answer, float]:
         """Return an answer with its TTLs in bounds, and for how long to keep it."""
