@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import load, rates, shutdown, usage
+from benchmarks import endurance, load, rates, shutdown, usage
 from benchmarks.report import Table
 from benchmarks.server import FailedError, Server
 from benchmarks.subjects import SUBJECTS, Subject
+from benchmarks.subjects.lasting import READ_TIMEOUT
 from benchmarks.targets import TARGETS, Target
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -197,3 +198,20 @@ def test_targets_are_measured() -> None:
         assert target.column in (rates.IDLE_COLUMNS if workload.idle else rates.COLUMNS)
         for name in filter(None, (target.subject, target.reference)):
             assert subjects[name].can(workload.kind, workload.kept), (target.workload, name)
+
+
+@needs_cc
+def test_endurance() -> None:
+    """Idle, dribbling and ending are measured, and nobody who was accepted is left without an answer."""
+    assert endurance.idle("pool", 20)["all answer s"] > 0
+    assert endurance.end("service-threads", 2, 2, SECONDS)["lost"] == 0
+
+
+@needs_cc
+@pytest.mark.timeout(120)
+def test_dribblers_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers that dribble are cut at their deadline, not before, while others are served."""
+    monkeypatch.setattr(endurance, "DRIBBLE", 0.1)
+    row = endurance.dribble("service-threads", 5, SECONDS)
+    assert row["ops/s beside"] > 0
+    assert row["first cut s"] >= READ_TIMEOUT
