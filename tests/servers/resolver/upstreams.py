@@ -95,14 +95,17 @@ class Upstream:
                 connection, _ = self._tcp.accept()
             except OSError:
                 return
-            with connection:
-                connection.settimeout(10)
-                with contextlib.suppress(OSError):
-                    while not self.dead and (data := receive(connection)):
-                        query = parse(data)
-                        self.asked[query.questions[0][0].lower()] += 1
-                        for reply in self._replies(query, stream=True):
-                            send(connection, reply)
+            # Some clients keep theirs.
+            threading.Thread(target=self._connection, args=(connection,), daemon=True).start()
+
+    def _connection(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(10)
+            while not self.dead and not self._closing and (data := receive(connection)):
+                query = parse(data)
+                self.asked[query.questions[0][0].lower()] += 1
+                for reply in self._replies(query, stream=True):
+                    send(connection, reply)
 
     def _replies(self, query: Message, *, stream: bool) -> Iterator[bytes]:
         name = query.questions[0][0]
