@@ -143,6 +143,8 @@ class DatagramServer(UDPBatchService[InetAddress]):
 
     # The largest query there can be is far smaller: a name, and some options.
     max_packet_size = 4096
+    # A client takes no answer from another address than the one it asked.
+    reply_from_destination = True
 
     def __init__(self, where: Any, service: Service) -> None:
         self.service = service
