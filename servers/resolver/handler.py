@@ -31,7 +31,9 @@ class DatagramHandler(DatagramBatchHandler["DatagramServer", Any]):
 
     def handle(self) -> None:
         """Answer them all, those first that take a look only."""
-        resolver = self.server.service.resolver
+        service = self.server.service
+        service.datagrams += len(self.datagrams)
+        resolver = service.resolver
         quickly, sendto = resolver.quickly, self.socket.sendto
         now = resolver.clock()
         for data, address in self.datagrams:
@@ -44,7 +46,7 @@ class DatagramHandler(DatagramBatchHandler["DatagramServer", Any]):
                 try:
                     sendto(reply, _NOW, address)
                 except OSError:
-                    self.server.unsent += 1
+                    self.server.service.unsent += 1
 
     def _reply(self, address: Any, reply: bytes | None) -> None:
         if reply:
@@ -52,7 +54,7 @@ class DatagramHandler(DatagramBatchHandler["DatagramServer", Any]):
                 self.socket.sendto(reply, _NOW, address)
             except OSError:
                 # It cannot be sent there, or not now: to a client it is lost, as datagrams are.
-                self.server.unsent += 1
+                self.server.service.unsent += 1
 
 
 class StreamHandler(StreamRequestHandler["StreamServer", InetAddress]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -49,6 +50,7 @@ class Resolver:
         recurses: whether there is anything to be asked about beyond what is here.
         nsid: what to call this server (RFC 5001); empty: nothing.
         payload: octets of an answer by UDP at most.
+        answers: counts what is answered by the long way, by code.
         clock: tells the time in seconds.
     """
 
@@ -63,6 +65,7 @@ class Resolver:
         recurses: bool = False,
         nsid: bytes = b"",
         payload: int = PAYLOAD,
+        answers: Counter[int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._next = chain([rate, *steps])
@@ -73,6 +76,7 @@ class Resolver:
         self._recurses = recurses
         self._nsid = nsid
         self._payload = payload
+        self._answers: Counter[int] = Counter() if answers is None else answers
         self.clock = clock
         # Known clients are told that there is recursion, and others are not.
         self._wires = (WireCache(_REMEMBERED), WireCache(_REMEMBERED))
@@ -164,6 +168,7 @@ class Resolver:
             | (_AA if answer.authoritative else 0)
             | (_RA if self._recurses and query.known else 0)
         )
+        self._answers[answer.rcode] += 1
         opt = None if query.edns is None else self._opt(query, answer)
         packed = pack(answer, query.question, flags, opt=opt, limit=query.limit, spare=len(option))
         if not query.stream and _is_reusable(answer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from framework.batches import UDPBatchService
 from servers.resolver.cookies import Cookies
 from servers.resolver.exchanges import Exchanges
 from servers.resolver.handler import DatagramHandler, StreamHandler
+from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import to_text
 from servers.resolver.notify import notify
 from servers.resolver.resolver import Resolver
@@ -63,6 +65,13 @@ class Service:
         self._upstreams: dict[tuple[str, int], Upstream] = {}
         self._zones: dict[bytes, Zone] = {}
         self._cache: Cache | None = None
+        self._forward: Forward | None = None
+        self.datagrams = 0
+        """Received."""
+        self.unsent = 0
+        """Answers that the system did not take."""
+        self.answers: Counter[int] = Counter()
+        """That were made, and not found in memory; by code."""
         self.resolver = self._build(settings)
 
     def reload(self) -> None:
@@ -78,6 +87,22 @@ class Service:
             _log.error("the answers stay as they were: %s", error)
             return
         self.settings = new
+
+    def cached(self) -> int:
+        """Return how many answers of upstream servers are in memory."""
+        return 0 if self._cache is None else len(self._cache)
+
+    def waiting(self) -> int:
+        """Return how many questions wait for an upstream server."""
+        return 0 if self._forward is None else self._forward.waiting()
+
+    def serials(self) -> list[tuple[str, int]]:
+        """Return the serial numbers of the zones."""
+        return [(to_text(origin), zone.serial) for origin, zone in self._zones.items()]
+
+    def upstreams(self) -> list[Upstream]:
+        """Return the upstream servers."""
+        return [*self._upstreams.values()]
 
     def _build(self, settings: Settings) -> Resolver:
         """Return a resolver, and tell secondaries what is new in it."""
@@ -95,6 +120,7 @@ class Service:
             )
             self._cache = Cache(rules, self.exchanges.later)
         served = Zones(zones)
+        self._forward = Forward(routes, self.exchanges)
         made = Resolver(
             [
                 Chaos(settings.version, settings.nsid),
@@ -104,7 +130,7 @@ class Service:
                 Access(),
                 Special(frozenset(routes)),
                 self._cache,
-                Forward(routes, self.exchanges),
+                self._forward,
             ],
             AccessList(settings.allow_recursion),
             RateLimit(settings.rate_limit, settings.rate_slip),
@@ -113,6 +139,7 @@ class Service:
             recurses=bool(routes),
             nsid=settings.nsid.encode(),
             payload=settings.payload,
+            answers=self.answers,
         )
         self._announce(zones, settings.secondaries())
         return made
@@ -150,8 +177,6 @@ class DatagramServer(UDPBatchService[InetAddress]):
         self.service = service
         self.renew: Callable[[], None] | None = None
         """What SIGHUP asks for, of one of several servers."""
-        self.unsent = 0
-        """Answers that the system did not take."""
         super().__init__(where, DatagramHandler)
 
     def reload(self) -> None:
@@ -208,7 +233,7 @@ def program(settings: Settings) -> Program:
     servers = listen(settings.bind, make)
     if servers:
         servers[0].renew = service.reload
-    return Program(servers, _banner(settings, servers))
+    return Program(servers, _banner(settings, servers), collectors=[ResolverCollector(service)])
 
 
 def _banner(settings: Settings, servers: Sequence[DatagramServer | StreamServer]) -> str:

@@ -57,6 +57,10 @@ class Forward:
         outcome.add_done_callback(lambda _: self._count_out(query.client))
         return outcome
 
+    def waiting(self) -> int:
+        """Return how many questions wait."""
+        return self._waiting.total()
+
     def _look_up(self, domain: bytes, question: Question) -> None:
         def done(answer: Answer) -> None:
             with self._guard:

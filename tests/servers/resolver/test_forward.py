@@ -10,6 +10,7 @@ import pytest
 from framework.testing import eventually
 from servers.resolver import lookup
 from servers.resolver.message import Opt, parse, query
+from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import ROOT, from_text
 from servers.resolver.records import Error, Rcode, Type
 from servers.resolver.settings import Route
@@ -229,3 +230,18 @@ def test_by_a_connection_out_of_order(serve: Serve, upstream: Upstream) -> None:
         upstream.release.set()
         assert parse(receive(client)).id == 1
     assert PATIENCE
+
+
+def test_what_prometheus_is_told(serve: Serve, upstream: Upstream) -> None:
+    """What came, what was answered, what waits, and who is asked, is told by numbers."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    resolver.ask("good.example.")
+    resolver.ask("nxdomain.example.")
+    found = {each.name: each.samples for each in ResolverCollector(resolver.service).collect()}
+    assert found["resolver_datagrams_received"][0].value == 2
+    codes = {each.labels["rcode"]: each.value for each in found["resolver_answers_made"]}
+    assert codes == {"NOERROR": 1, "NXDOMAIN": 1}
+    assert found["resolver_cache_entries"][0].value == 2
+    assert found["resolver_waiting"][0].value == 0
+    assert found["resolver_upstream_up"][0].value == 1
+    assert found["resolver_upstream_trip_seconds"][0].value > 0
