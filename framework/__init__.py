@@ -47,6 +47,7 @@ Services, which are opt-in on top of it:
 ``outbox``            ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``addresses``         ``at``, ``Endpoint``: where to listen, as a URL
 ``listeners``         the socket of a service: bound, or taken over; IPv4 and IPv6 on one
+``destinations``      datagrams on every address, each answered from the one that it was sent to
 ``unix_service``      Unix sockets with mode, owner and stale paths seen to; ``PeerCredentials``: who is there
 ``handover``          sockets from systemd, from whoever started the program, and from its earlier life
 ``systemd``           what a service and its manager say to each other

@@ -68,13 +68,10 @@ class DatagramBatchMixIn(
         Raises:
             OSError: there was nothing after all.
         """
-        receive = super().get_request
-        (data, _), address = receive()
+        (data, _), address = super().get_request()
         datagrams = [(data, address)]
         with contextlib.suppress(BlockingIOError):
-            for _ in range(self.batch_size - 1):
-                (data, _), address = receive()
-                datagrams.append((data, address))
+            self._receive_more(datagrams, self.batch_size)
         return (datagrams, self.socket), None
 
 

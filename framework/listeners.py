@@ -18,7 +18,7 @@ from framework.addresses import AddressError, Endpoint, InetEndpoint
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["InetListener", "Listener", "locate"]
+__all__ = ["InetListener", "Listener", "locate", "plain"]
 
 _MAPPED = "::ffff:"  # RFC 4291, section 2.5.5.2
 
@@ -84,27 +84,27 @@ class InetListener(Listener):
 
     def peer(self, connection: socket.socket, address: Any) -> Any:
         """Return the address of whoever was accepted; of IPv4 in its own form."""
-        return _plain(address)
+        return plain(address)
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, as ``socket.recvfrom()``."""
         data, address = super().recvfrom(bufsize, flags)
-        return data, _plain(address)
+        return data, plain(address)
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive, as ``socket.recvfrom_into()``."""
         length, address = super().recvfrom_into(buffer, nbytes, flags)
-        return length, _plain(address)
+        return length, plain(address)
 
     def recvmsg(self, *arguments: Any) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
         """Receive, as ``socket.recvmsg()``."""
         data, ancillary, flags, address = super().recvmsg(*arguments)
-        return data, ancillary, flags, _plain(address)
+        return data, ancillary, flags, plain(address)
 
     def recvmsg_into(self, *arguments: Any) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
         """Receive, as ``socket.recvmsg_into()``."""
         length, ancillary, flags, address = super().recvmsg_into(*arguments)
-        return length, ancillary, flags, _plain(address)
+        return length, ancillary, flags, plain(address)
 
     def sendto(self, data: ReadableBuffer, *rest: Any) -> int:
         """Send, as ``socket.sendto()``."""
@@ -124,7 +124,7 @@ class InetListener(Listener):
         return address
 
 
-def _plain(address: Any) -> Any:
+def plain(address: Any) -> Any:
     """Return an address of IPv4 that came in the form of IPv6 in its own form, any other as it is."""
     if address is not None and len(address) > 2 and address[0].startswith(_MAPPED):  # noqa: PLR2004 -- IPv6 has four
         host: str = address[0][len(_MAPPED) :]

@@ -1,0 +1,281 @@
+"""What a packet asks: read by hand, octet by octet, since it is done for every packet and any may be hostile.
+
+``read()`` makes a ``Query`` of it, or says why not: not to be answered at all, or by a refusal. The first are packets
+that are too short, and responses: an answer to those would be sent to whomever a forger names, or go to and fro between
+two servers for ever.
+
+``fingerprint()`` says in a microsecond whether a packet is one of the plain kind, and what makes its answer the same
+as another's: not the ID, the letters' case, a cookie or padding.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from servers.resolver.names import NAME_LIMIT
+from servers.resolver.records import CH, IN, Rcode, Type
+
+__all__ = ["COOKIE", "NSID", "Edns", "Query", "Refusal", "fingerprint", "read"]
+
+NSID, COOKIE = 3, 10
+"""Options (RFC 5001, RFC 7873) that are answered; the others are ignored (RFC 6891, section 6.1.2)."""
+
+_HEADER = 12
+_SHORTEST = 512
+"""Octets of a UDP message that everybody can take (RFC 1035, section 2.3.4; RFC 6891, section 6.2.3)."""
+_QR, _OPCODE, _TC, _RD, _CD = 0x8000, 0x7800, 0x0200, 0x0100, 0x0010
+_LABEL = 63
+_COUNTS = struct.Struct("!HHHHH")
+_RECORD = struct.Struct("!HHIH")
+_QUESTION_TAIL = struct.Struct("!HH")
+_OPT_LENGTH = 11
+_OPT_START = b"\0\0\x29"
+
+# Questions about the message, not about names: there is no answer to them (RFC 6895, section 3.1; RFC 8945).
+_META = {int(Type.OPT), int(Type.TSIG), 249}
+_OBSOLETE = {int(Type.MAILA), int(Type.MAILB)}
+
+
+@dataclass(frozen=True, slots=True)
+class Edns:
+    """What a client says by EDNS (RFC 6891)."""
+
+    payload: int
+    do: bool = False
+    nsid: bool = False
+    cookie: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question, and how it was asked."""
+
+    id: bytes
+    question: bytes
+    """Name, type and class, as they were sent."""
+    type: int
+    rclass: int = IN
+    recursion_desired: bool = False
+    checking_disabled: bool = False
+    edns: Edns | None = None
+    stream: bool = False
+    """Whether it came by a connection, on which there is room, and an address that is not forged."""
+    client: str = ""
+    """The address it came from."""
+    known: bool = False
+    """Whether the client is on the list of those who may ask about everything."""
+    trusted: bool = False
+    """Whether the client has proved that it is where it says."""
+
+    @property
+    def name(self) -> bytes:
+        """The name, in the letters it was sent in."""
+        return self.question[:-4]
+
+    @property
+    def key(self) -> bytes:
+        """The name in its canonical form."""
+        return self.question[:-4].lower()
+
+    @property
+    def flags(self) -> int:
+        """The flags of every answer: QR, and RD as it was asked (RFC 1035, section 4.1.1)."""
+        return _QR | (_RD if self.recursion_desired else 0)
+
+    @property
+    def limit(self) -> int:
+        """Octets that an answer may have."""
+        if self.stream:
+            return 65535
+        return _SHORTEST if self.edns is None else self.edns.payload
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A packet that asks nothing that can be answered, but is owed a code."""
+
+    rcode: int
+    query: Query
+    """As much of it as was read."""
+    opcode: int = 0
+
+
+def read(  # noqa: PLR0911 -- a way out per rule, in their order
+    data: bytes, *, payload: int, client: str = "", stream: bool = False, known: bool = False
+) -> Query | Refusal | None:
+    """Read a packet.
+
+    Args:
+        data: the packet.
+        payload: octets of an answer by UDP at most, whatever the client would take.
+        client: the address it came from.
+        stream: whether it came by a connection.
+        known: whether the client may ask about everything.
+
+    Returns:
+        ``None`` for what must not be answered.
+    """
+    if len(data) < _HEADER:
+        return None
+    flags, questions, answers, authorities, additionals = _COUNTS.unpack_from(data, 2)
+    if flags & _QR:
+        return None
+    bare = Query(
+        data[:2], b"", 0, recursion_desired=bool(flags & _RD), stream=stream, client=client, known=known
+    )
+    if flags & _OPCODE:
+        return Refusal(Rcode.NOTIMP, bare, (flags & _OPCODE) >> 11)
+    if questions != 1 or answers:
+        return Refusal(Rcode.FORMERR, bare)  # RFC 9619, section 4
+    end = _name_end(data, _HEADER)
+    if end is None or end + 4 > len(data):
+        return Refusal(Rcode.FORMERR, bare)
+    kind, rclass = _QUESTION_TAIL.unpack_from(data, end)
+    # The authority section has the SOA that a secondary has, and nothing else ever (RFC 1995, section 3).
+    allowed = 1 if kind == Type.IXFR else 0
+    edns = (
+        _read_additional(data, end + 4, authorities, additionals, payload)
+        if authorities <= allowed
+        else False
+    )
+    query = Query(
+        data[:2],
+        data[_HEADER : end + 4],
+        kind,
+        rclass,
+        bool(flags & _RD),
+        bool(flags & _CD),
+        edns if isinstance(edns, Edns) else None,
+        stream,
+        client,
+        known,
+    )
+    if edns is False or kind in _META:
+        return Refusal(Rcode.FORMERR, query)
+    if edns is True:
+        return Refusal(Rcode.BADVERS, query)
+    if kind in _OBSOLETE:
+        return Refusal(Rcode.NOTIMP, query)
+    if rclass not in {IN, CH}:
+        return Refusal(Rcode.REFUSED, query)
+    return query
+
+
+def fingerprint(data: bytes) -> tuple[bytes, int, bytes] | None:
+    """Return what makes the answer to a packet the same as that to another one.
+
+    Returns:
+        The fingerprint, where the question ends, and the client's cookie option; ``None``: it has to be read.
+    """
+    # The name may hold a NUL, and then this is not its end; but then nothing has a fingerprint like that.
+    end = data.find(0, _HEADER) + 5
+    rest = len(data) - end
+    if end < _HEADER + 5:
+        return None
+    # The header is lowered with the name. That makes no two alike whose answers differ: of what is a letter there, only
+    # AD changes, which no answer depends on. Type and class are not: as letters, types 65 and 97 would be one.
+    plain = data[2 : end - 4].lower()
+    if rest == 0 or rest == _OPT_LENGTH:  # noqa: PLR1714 -- the hot path
+        return plain + data[end - 4 :], end, b""
+    if rest < _OPT_LENGTH or data[end : end + 3] != _OPT_START:
+        return None
+    cookie = _find_cookie(data, end + _OPT_LENGTH)
+    if cookie is None or int.from_bytes(data[end + 9 : end + 11], "big") != rest - _OPT_LENGTH:
+        return None
+    return plain + data[end - 4 : end + 9] + (b"c" if cookie else b"o"), end, cookie
+
+
+def _find_cookie(data: bytes, at: int) -> bytes | None:
+    """Return the cookie among options, empty if there is none; ``None``: they have to be read."""
+    cookie = b""
+    while at + 4 <= len(data):
+        code, length = _QUESTION_TAIL.unpack_from(data, at)
+        at += 4 + length
+        if code == COOKIE:
+            if cookie or not _is_cookie(length):
+                return None
+            cookie = data[at - length : at]
+        elif code == NSID:
+            return None
+    return cookie if at == len(data) else None
+
+
+def _is_cookie(length: int) -> bool:
+    # RFC 7873, section 5.2.2: 8 octets of the client's, and then none or 8 to 32 of the server's.
+    return length == 8 or 16 <= length <= 40  # noqa: PLR2004
+
+
+def _name_end(data: bytes, at: int) -> int | None:
+    """Return where an uncompressed name ends, or ``None`` if it is none."""
+    start, size = at, len(data)
+    while at < size:
+        length = data[at]
+        at += length + 1
+        if length > _LABEL or at - start > NAME_LIMIT:
+            return None
+        if not length:
+            return at
+    return None
+
+
+def _read_additional(
+    data: bytes, at: int, authorities: int, additionals: int, payload: int
+) -> Edns | bool | None:
+    """Read what follows the question.
+
+    Returns:
+        What EDNS says, ``None`` without it, ``True`` for a version of it that is not known, ``False`` for an error.
+    """
+    opt: tuple[int, int, bytes] | None = None
+    for index in range(authorities + additionals):
+        begin, end = at, _skip_name(data, at)
+        if end is None or end + _RECORD.size > len(data):
+            return False
+        kind, rclass, ttl, length = _RECORD.unpack_from(data, end)
+        start, at = end + _RECORD.size, end + _RECORD.size + length
+        if at > len(data):
+            return False
+        if kind == Type.OPT:
+            # RFC 6891, section 6.1.1: one, of the root, in the additional section.
+            if opt is not None or data[begin] or index < authorities:
+                return False
+            opt = (rclass, ttl, data[start:at])
+    if at != len(data):
+        return False
+    return None if opt is None else _read_opt(*opt, payload)
+
+
+def _read_opt(size: int, ttl: int, options: bytes, payload: int) -> Edns | bool:
+    nsid, cookie, at = False, b"", 0
+    while at < len(options):
+        if at + 4 > len(options):
+            return False
+        code, length = _QUESTION_TAIL.unpack_from(options, at)
+        at += 4 + length
+        if at > len(options):
+            return False
+        if code == NSID:
+            nsid = True
+        elif code == COOKIE and not cookie:
+            cookie = options[at - length : at]
+            if not _is_cookie(length):
+                return False
+    if ttl >> 16 & 0xFF:
+        return True
+    return Edns(min(max(size, _SHORTEST), payload), bool(ttl & 0x8000), nsid, cookie)
+
+
+def _skip_name(data: bytes, at: int) -> int | None:
+    """Return where a name that may be compressed ends, without following it."""
+    size = len(data)
+    while at < size:
+        length = data[at]
+        if length >= 0xC0:  # noqa: PLR2004 -- a pointer (RFC 1035, section 4.1.4)
+            return at + 2 if at + 2 <= size else None
+        if length > _LABEL:
+            return None
+        at += length + 1
+        if not length:
+            return at
+    return None

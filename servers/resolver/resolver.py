@@ -1,0 +1,203 @@
+"""The resolver: from a packet to the octets that answer it, by the short way or by the long one.
+
+The short way is a look at the answers of a moment ago. The long way reads the packet, asks the steps one after the
+other, and packs what they say; where that has to wait, for an upstream server, nobody waits with it: the answer leaves
+when it is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from servers.resolver.cookies import Cookies
+from servers.resolver.message import PAYLOAD, Opt, pack
+from servers.resolver.protocol import NSID, Query, Refusal, fingerprint, read
+from servers.resolver.records import Answer, Rcode, Type
+from servers.resolver.steps import Step, chain
+from servers.resolver.steps.access import AccessList
+from servers.resolver.steps.rate import RateLimit
+from servers.resolver.transfer import Transfers
+from servers.resolver.wirecache import Entry, WireCache
+
+__all__ = ["Reply", "Resolver"]
+
+_log = logging.getLogger(__name__)
+
+Reply = Callable[[bytes | None], object]
+"""Sends an answer, or takes note that there is none; called from any thread, and must never block."""
+
+_AA, _RA, _CD = 0x0400, 0x0080, 0x0010
+_EDE = 15  # RFC 8914, section 2
+# Answers kept as octets, in each of two generations: some 500 octets each, a few MiB in all.
+_REMEMBERED = 8192
+_MALFORMED = Answer(kind=b"malformed")
+
+
+class Resolver:
+    """Answers packets. What it is made of stays as it is; a reload makes another one.
+
+    Args:
+        steps: what a question passes.
+        known: who may ask about everything.
+        rate: what others get.
+        cookies: how others prove where they are.
+        transfers: who hands out zones.
+        recurses: whether there is anything to be asked about beyond what is here.
+        nsid: what to call this server (RFC 5001); empty: nothing.
+        payload: octets of an answer by UDP at most.
+        answers: counts what is answered by the long way, by code.
+        clock: tells the time in seconds.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        known: AccessList,
+        rate: RateLimit,
+        cookies: Cookies,
+        *,
+        transfers: Transfers | None = None,
+        recurses: bool = False,
+        nsid: bytes = b"",
+        payload: int = PAYLOAD,
+        answers: Counter[int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._next = chain([rate, *steps])
+        self._known = known
+        self._rate = rate
+        self._cookies = cookies
+        self._transfers = transfers
+        self._recurses = recurses
+        self._nsid = nsid
+        self._payload = payload
+        self._answers: Counter[int] = Counter() if answers is None else answers
+        self.clock = clock
+        # Known clients are told that there is recursion, and others are not.
+        self._wires = (WireCache(_REMEMBERED), WireCache(_REMEMBERED))
+
+    def quickly(self, data: bytes, client: str, now: float) -> bytes | None:
+        """Return the answer to a datagram if it is one of those given a moment ago; empty: it gets none.
+
+        Args:
+            data: the datagram.
+            client: the address it came from.
+            now: the time by ``clock``.
+        """
+        mark = fingerprint(data)
+        if mark is None:
+            return None
+        known = self._known[client]
+        entry = self._wires[known].get(mark[0])
+        packed = None if entry is None else entry.packed if entry.lasting else entry.at(now)
+        if entry is None or packed is None:
+            return None
+        _, end, cookie = mark
+        option, good = self._cookies.check(client, cookie) if cookie else (b"", False)
+        if not known and not good:
+            limited = self._rate.limited(client, entry.answer)
+            if limited is None:
+                return b""
+            if limited is not entry.answer:
+                return packed.cut(data[:2], data[12:end], option)
+        return packed.reply(data[:2], data[12:end], option)
+
+    def receive(self, data: bytes, client: str, reply: Reply, *, stream: bool = False) -> None:
+        """Answer a packet, now or later; it never raises for the sake of the packet.
+
+        Args:
+            data: the packet.
+            client: the address it came from.
+            reply: called once, with the answer, or with ``None`` if there is none.
+            stream: whether it came by a connection.
+        """
+        try:
+            self._receive(data, client, reply, stream=stream)
+        except Exception:
+            # RFC 1035, section 4.1.1: that is what the code is for. The fault is this program's.
+            _log.exception("answering %r failed", data[:512])
+            reply(None)
+
+    def transfer(self, data: bytes, client: str) -> Iterator[bytes] | None:
+        """Return the messages that answer a query for a zone, which came by a connection; ``None``: it is no such."""
+        if b"\0\0\xfb\0\1" not in data and b"\0\0\xfc\0\1" not in data:
+            return None  # mostly so, and found out without reading it
+        query = read(data, payload=self._payload, client=client, stream=True)
+        if (
+            self._transfers is None
+            or not isinstance(query, Query)
+            or query.type not in {Type.AXFR, Type.IXFR}
+        ):
+            return None
+        return self._transfers.answer(query, data)
+
+    def _receive(self, data: bytes, client: str, reply: Reply, *, stream: bool) -> None:
+        known = self._known[client]
+        asked = read(data, payload=self._payload, client=client, stream=stream, known=known)
+        if asked is None:
+            reply(None)
+            return
+        if isinstance(asked, Refusal):
+            exempt = known or stream
+            granted = exempt or self._rate.limited(client, _MALFORMED) is _MALFORMED
+            reply(self._refusal(asked) if granted else None)
+            return
+        option = b""
+        if asked.edns is not None and asked.edns.cookie:
+            option, good = self._cookies.check(client, asked.edns.cookie)
+            asked = replace(asked, trusted=good)
+        query = asked
+        outcome = self._next(query)
+        if isinstance(outcome, Future):
+            outcome.add_done_callback(lambda done: self._finish(query, data, option, done.result(), reply))
+        else:
+            self._finish(query, data, option, outcome, reply)
+
+    def _finish(self, query: Query, data: bytes, option: bytes, answer: Answer | None, reply: Reply) -> None:
+        """Pack an answer and send it."""
+        if answer is None:
+            reply(None)
+            return
+        flags = (
+            query.flags
+            | (_AA if answer.authoritative else 0)
+            | (_RA if self._recurses and query.known else 0)
+        )
+        self._answers[answer.rcode] += 1
+        opt = None if query.edns is None else self._opt(query, answer)
+        packed = pack(answer, query.question, flags, opt=opt, limit=query.limit, spare=len(option))
+        if not query.stream and _is_reusable(answer):
+            mark = fingerprint(data)
+            # The end of the name is elsewhere where the name has a NUL in it.
+            if mark is not None and mark[1] == len(query.question) + 12:
+                self._wires[query.known].put(mark[0], Entry(packed, answer, self.clock()))
+        reply(packed.reply(query.id, query.question, option))
+
+    def _opt(self, query: Query, answer: Answer) -> Opt:
+        options = list[tuple[int, bytes]]()
+        if query.edns is not None and query.edns.nsid and self._nsid:
+            options.append((NSID, self._nsid))
+        if answer.error is not None:
+            code, text = answer.error
+            options.append((_EDE, code.to_bytes(2, "big") + text.encode()))
+        do = query.edns is not None and query.edns.do
+        return Opt(self._payload, do=do, rcode=answer.rcode >> 4, options=tuple(options))
+
+    def _refusal(self, refusal: Refusal) -> bytes:
+        query = refusal.query
+        wants = query.edns is not None or refusal.rcode == Rcode.BADVERS
+        opt = Opt(self._payload, rcode=refusal.rcode >> 4) if wants else None
+        flags = query.flags | refusal.opcode << 11
+        return pack(Answer(refusal.rcode), query.question, flags, opt=opt).reply(query.id, query.question)
+
+
+def _is_reusable(answer: Answer) -> bool:
+    """Tell whether the next one who asks may get the same octets: not for what may be better in a moment."""
+    if answer.lasting:
+        return True
+    return answer.error is None and not answer.truncated and answer.rcode in {Rcode.NOERROR, Rcode.NXDOMAIN}

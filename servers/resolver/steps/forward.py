@@ -1,0 +1,76 @@
+"""Upstream servers, by domain: one exchange per question, however many wait for it, and a cap on those who do."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+
+from servers.resolver.exchanges import Exchanges
+from servers.resolver.lookup import Lookup, Question
+from servers.resolver.names import ancestors
+from servers.resolver.protocol import Query
+from servers.resolver.records import Answer, Error, Rcode
+from servers.resolver.steps import Next, Outcome
+from servers.resolver.upstream import Upstream
+
+__all__ = ["Forward"]
+
+# Questions that may wait at a time, in all and of one client. Answers that have gathered while an upstream server was
+# silent all leave at once: this bounds what comes down on a client that a forger has named (CVE-2024-33655).
+_MOST, _MOST_PER_CLIENT = 5000, 200
+
+OVERLOADED = Answer(Rcode.SERVFAIL, error=(Error.NOT_READY, ""), kind=b"overloaded")
+
+
+class Forward:
+    """Asks upstream servers.
+
+    Args:
+        routes: the servers of each domain; those of the domain nearest to a name are asked about it.
+        exchanges: does what is to be done with sockets.
+    """
+
+    def __init__(self, routes: Mapping[bytes, Sequence[Upstream]], exchanges: Exchanges) -> None:
+        self._routes = {domain.lower(): upstreams for domain, upstreams in routes.items()}
+        self._exchanges = exchanges
+        self._guard = threading.Lock()
+        self._under_way: dict[tuple[bytes, Question], Future[Answer | None]] = {}
+        self._waiting: Counter[str] = Counter()
+
+    def __call__(self, query: Query, rest: Next) -> Outcome:
+        """Ask, or wait for who has asked already."""
+        domain = next((each for each in ancestors(query.key) if each in self._routes), None)
+        if domain is None:
+            return rest(query)
+        signed = query.edns is not None and query.edns.do
+        question = Question(query.key, query.type, signed, query.checking_disabled)
+        with self._guard:
+            if self._waiting.total() >= _MOST or self._waiting[query.client] >= _MOST_PER_CLIENT:
+                return OVERLOADED
+            self._waiting[query.client] += 1
+            outcome = self._under_way.get((domain, question))
+            if outcome is None:
+                outcome = self._under_way[domain, question] = Future()
+                self._exchanges.call(lambda: self._look_up(domain, question))
+        outcome.add_done_callback(lambda _: self._count_out(query.client))
+        return outcome
+
+    def waiting(self) -> int:
+        """Return how many questions wait."""
+        return self._waiting.total()
+
+    def _look_up(self, domain: bytes, question: Question) -> None:
+        def done(answer: Answer) -> None:
+            with self._guard:
+                outcome = self._under_way.pop((domain, question))
+            outcome.set_result(answer)
+
+        Lookup(self._exchanges, self._routes[domain], question, domain, done).start()
+
+    def _count_out(self, client: str) -> None:
+        with self._guard:
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
