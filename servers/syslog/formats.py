@@ -1,0 +1,180 @@
+"""Records as lines: for people, for programs that read what syslog writes, as JSON, or by a template.
+
+===========  =======================================================================================================
+``full``     ``2026-10-11T22:14:15.003000+00:00 host daemon.notice program[42] (pid 42 uid 0): message``
+``bsd``      ``Oct 11 22:14:15 host program[42]: message``
+``rfc3339``  ``2026-10-11T22:14:15.003000+00:00 host program[42]: message``
+``rfc5424``  ``<29>1 2026-10-11T22:14:15.003000+00:00 host program 42 - - message``
+===========  =======================================================================================================
+
+What stands before the parentheses of ``full`` is what the message claims, in them is what the kernel says. Lines are
+escaped (see ``escape``); JSON is the truth, and says in ``octets`` what no text can.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import string
+from collections.abc import Callable
+from datetime import datetime
+
+from servers.syslog.escape import escape
+from servers.syslog.protocol import format5424, format_data
+from servers.syslog.record import FACILITIES, SEVERITIES, Record, StructuredData
+
+__all__ = ["Format", "FormatError", "as_mapping", "as_object", "json_format", "line_format"]
+
+Format = Callable[[Record], str]
+"""Makes a line of a record, without its end. For one thread, since it remembers the last second."""
+
+_TEMPLATES = {
+    "full": "{time} {host} {facility}.{severity} {tag} (pid {pid} uid {uid}): {message}",
+    "bsd": "{date} {host} {tag}: {message}",
+    "rfc3339": "{time} {host} {tag}: {message}",
+}
+
+
+class FormatError(ValueError):
+    """What was asked for is no format."""
+
+
+def line_format(name: str, host: str) -> Format:
+    """Return the format of that name, or of that template.
+
+    Args:
+        name: ``full``, ``bsd``, ``rfc3339``, ``rfc5424``, or text with fields in braces.
+        host: what this host is called, for messages that do not say where they come from.
+
+    Raises:
+        FormatError: there is none.
+    """
+    if name == "rfc5424":
+        return lambda record: escape(_complete(record, host))
+    template = _TEMPLATES.get(name, name)
+    fields = _fields(host)
+    try:
+        parts = [(text, field) for text, field, *_ in string.Formatter().parse(template)]
+        # None: there is only text, as behind the last field.
+        getters = tuple(fields[field] for _, field in parts if field is not None)
+    except (KeyError, ValueError) as error:
+        known = f"fields are {', '.join(fields)}, and braces that are text come in pairs"
+        raise FormatError(f"{name!r} is no template ({error}): {known}") from None
+    if not getters:
+        known = f"write rfc5424, {', '.join(_TEMPLATES)} or a template such as '{{time}} {{message}}'"
+        raise FormatError(f"{name!r} is no format: {known}")
+    pattern = "".join(text.replace("%", "%%") + ("" if field is None else "%s") for text, field in parts)
+    return lambda record: pattern % tuple([get(record) for get in getters])
+
+
+def _fields(host: str) -> dict[str, Callable[[Record], object]]:
+    """Return how to get each field that a template may have."""
+    return {
+        "time": _Clock(_time),
+        "date": _Clock(_date),
+        "received": lambda record: _time(record.received),
+        "host": lambda record: record.hostname or record.peer.address or host,
+        "facility": lambda record: FACILITIES[record.facility],
+        "severity": lambda record: SEVERITIES[record.severity],
+        "program": lambda record: record.program or "-",
+        "procid": lambda record: record.procid or "-",
+        "tag": _tag,
+        "msgid": lambda record: record.msgid or "-",
+        "data": lambda record: escape(format_data(record.data)),
+        "pid": lambda record: "-" if record.peer.pid is None else record.peer.pid,
+        "uid": lambda record: "-" if record.peer.uid is None else record.peer.uid,
+        "gid": lambda record: "-" if record.peer.gid is None else record.peer.gid,
+        "message": _message,
+    }
+
+
+class _Clock:
+    """Writes when a record was sent, and remembers: many messages of a second say the same."""
+
+    def __init__(self, write: Callable[[datetime], str]) -> None:
+        self._write = write
+        self._moment: datetime | None = None
+        self._text = ""
+
+    def __call__(self, record: Record) -> str:
+        moment = record.timestamp or record.received
+        if moment is not self._moment:
+            self._text = self._write(moment)
+            self._moment = moment
+        return self._text
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%b} {moment.day:2} {moment:%H:%M:%S}"
+
+
+def _tag(record: Record) -> str:
+    program = record.program or "-"
+    return program if record.procid is None else f"{program}[{record.procid}]"
+
+
+def _message(record: Record) -> str:
+    message = escape(record.message)
+    return f"{message} [truncated]" if record.truncated else message
+
+
+def _complete(record: Record, host: str) -> str:
+    host = record.hostname or record.peer.address or host
+    record = record._replace(hostname=host, timestamp=record.timestamp or record.received)
+    return format5424(record).decode("utf-8", "surrogateescape")
+
+
+def json_format(host: str) -> Format:
+    """Return the format for JSON lines: ASCII, in which no character can do any harm.
+
+    Args:
+        host: what this host is called, for messages that do not say where they come from.
+    """
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    return lambda record: encode(as_object(record, host)).replace(
+        "\x7f", "\\u007f"
+    )  # which JSON may leave as it is
+
+
+def as_object(record: Record, host: str) -> dict[str, object]:
+    """Return a record as JSON has it."""
+    moment = record.timestamp or record.received
+    message = record.message
+    found: dict[str, object] = {
+        "facility": FACILITIES[record.facility],
+        "severity": SEVERITIES[record.severity],
+        "timestamp": _time(moment),
+        "received": _time(record.received),
+        "hostname": record.hostname or record.peer.address or host,
+        "program": record.program,
+        "procid": record.procid,
+        "msgid": record.msgid,
+        "structured_data": as_mapping(record.data),
+        "message": message,
+        "pid": record.peer.pid,
+        "uid": record.peer.uid,
+        "gid": record.peer.gid,
+        "peer": record.peer.address,
+        "truncated": record.truncated,
+    }
+    if not message.isascii():
+        octets = message.encode("utf-8", "surrogateescape")
+        found["message"] = octets.decode("utf-8", "backslashreplace")
+        if found["message"] != message:
+            found["octets"] = base64.b64encode(octets).decode()
+    return found
+
+
+def as_mapping(data: StructuredData) -> dict[str, dict[str, object]]:
+    """Return structured data as JSON has it: a value that came more than once is a list."""
+    mapping: dict[str, dict[str, object]] = {}
+    for name, parameters in data.items():
+        values: dict[str, list[str]] = {}
+        for each, value in parameters:
+            values.setdefault(each, []).append(value)
+        mapping[name] = {each: found[0] if len(found) == 1 else found for each, found in values.items()}
+    return mapping

@@ -1,0 +1,188 @@
+"""``Writer``: the queue in front of an output, and the thread behind it.
+
+An output that stands still (a disk that is full, a pipe that nobody reads) fills its queue, and then one of two things
+happens. ``block``: whoever has more waits, in the end the programs that log, and nothing is lost. ``drop``: what matters
+least is thrown away, and the output gets to read how much that was.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from enum import Enum
+
+from servers.syslog.outputs import Output
+from servers.syslog.record import NO_DATA, NOBODY, Record
+
+__all__ = ["WhenFull", "Writer", "notice"]
+
+_log = logging.getLogger(__name__)
+
+# What a record takes beside its message, in octets: measured with tracemalloc.
+_OVERHEAD = 700
+# How long to leave an output alone that failed, in seconds: doubled each time, from the first to the second.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+_SYSLOG, _WARNING = 5, 4
+
+
+class WhenFull(Enum):
+    """What to do with a record for which a queue has no room."""
+
+    BLOCK = "block"
+    DROP = "drop"
+
+
+def notice(text: str, now: datetime) -> Record:
+    """Return a record of the sink's own, for those who read what it wrote."""
+    return Record(_SYSLOG, _WARNING, now, now, None, "syslog", None, None, NO_DATA, text, NOBODY)
+
+
+class Writer:
+    """Writes to an output, in the order in which records were put.
+
+    Args:
+        name: of the output, for the log.
+        output: called by the writer's thread alone.
+        now: tells the time, with a zone.
+        limit: octets in the queue, nearly.
+        when_full: what happens there.
+    """
+
+    def __init__(
+        self, name: str, output: Output, now: Callable[[], datetime], *, limit: int, when_full: WhenFull
+    ) -> None:
+        self.name = name
+        self.written = 0
+        """Records so far; likewise the next."""
+        self.dropped = 0
+        self._output = output
+        self._now = now
+        self._limit = limit
+        self._when_full = when_full
+        self._changed = threading.Condition()
+        self._queue: list[Record] = []
+        self._size = 0
+        self._writing = 0
+        """The size of what was taken from the queue and is not written yet."""
+        self._untold = 0
+        """Records dropped of which the output has not been told."""
+        self._reopen = self._closing = self._abandoned = False
+        self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Queue records; wait for room, or make it, as the policy says."""
+        size = _size(records)
+        with self._changed:
+            if self._size + self._writing >= self._limit:
+                if self._when_full is WhenFull.BLOCK:
+                    self._changed.wait_for(
+                        lambda: self._size + self._writing < self._limit or self._abandoned
+                    )
+                else:
+                    self._queue += records
+                    self._drop()
+                    return
+            self._queue += records
+            self._size += size
+            if not self._writing:
+                self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until all that was put is written, or is given up."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._size or self._writing) or self._abandoned)
+
+    def reopen(self) -> None:
+        """Have the output opened anew, before the next record and after the last."""
+        with self._changed:
+            self._reopen = True
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> None:
+        """Write what is queued, for ``seconds`` at most, and close the output."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
+        with self._changed:
+            self._abandoned = True
+            left = len(self._queue)
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            _log.error(
+                "%s: gave up after %g s; not written: %d messages and what was under way",
+                self.name,
+                seconds,
+                left,
+            )
+
+    def _drop(self) -> None:
+        """Throw away what matters least, and of that the newest, until there is room for some more."""
+        room = self._limit - self._limit // 8 - self._writing  # not for each record anew
+        kept = sorted(range(len(self._queue)), key=lambda n: self._queue[n].severity)
+        size = 0
+        for count, n in enumerate(kept):
+            size += _size(self._queue[n : n + 1])
+            if size > room:
+                self.dropped += len(kept) - count
+                self._untold += len(kept) - count
+                del kept[count:]
+                break
+        self._queue = [self._queue[n] for n in sorted(kept)]
+        self._size = _size(self._queue)
+
+    # -- in the writer's thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        changed = self._changed
+        while True:
+            with changed:
+                changed.wait_for(lambda: self._queue or self._reopen or self._closing or self._untold)
+                records, self._queue = self._queue, []
+                self._writing, self._size = self._size, 0
+                untold, self._untold = self._untold, 0
+                reopen, self._reopen = self._reopen, False
+            if untold:
+                records.append(notice(f"{untold} messages dropped: {self.name} did not keep up", self._now()))
+            if reopen:
+                self._persist(lambda _: self._output.reopen(), ())
+            if records:
+                self._persist(self._output.write, records)
+            with changed:
+                self.written += len(records)
+                self._writing = 0
+                changed.notify_all()
+                if self._abandoned or (self._closing and not self._queue and not self._reopen):
+                    break
+        try:
+            self._output.close()
+        except OSError as error:
+            _log.error("%s: closing failed (%s)", self.name, error)
+
+    def _persist(self, action: Callable[[Sequence[Record]], None], records: Sequence[Record]) -> None:
+        """Try until it is done, and say when it cannot be, and when it can again."""
+        pause, failed = _FIRST_PAUSE, 0.0
+        while not self._abandoned:
+            try:
+                action(records)
+            except OSError as error:
+                records = ()  # which it remembers
+                if not failed:
+                    failed = time.monotonic()
+                    _log.error("%s: cannot be written (%s): trying again until it can", self.name, error)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._abandoned, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            if failed:
+                _log.warning("%s: written again, after %.1f s", self.name, time.monotonic() - failed)
+            return
+
+
+def _size(records: Sequence[Record]) -> int:
+    return _OVERHEAD * len(records) + sum([len(record.message) for record in records])
