@@ -48,7 +48,9 @@ class PeerLimits:
         self.dropped = 0
         """Messages so far."""
         self._cost = 1 / rate
-        self._room = (burst - 1) / rate
+        self._room = (
+            burst - 1 + 1e-6
+        ) / rate  # and a millionth of a message, which is more than sums of floats lose
         self._per = per
         self._clock = clock
         self._guard = threading.Lock()

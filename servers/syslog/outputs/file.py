@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -56,6 +57,8 @@ class FileOutput:
         self._rest: list[bytes] = []
         """What is to be written, line by line or many at a time."""
         self._unsynced = False
+        self._regular = False
+        self._size = 0
         self._file = self._open()
 
     def _open(self) -> int:
@@ -88,19 +91,19 @@ class FileOutput:
 
     def _write(self, lines: bytes) -> None:
         """Write some of the first of the rest, and take it from there."""
-        count = os.write(self._file, lines)
+        count = written = os.write(self._file, lines)
         self._unsynced = True
         if count < len(lines) and self._regular:
             # The disk is full. The rest may have to go into another file, so let this one end with a whole line.
-            whole = lines.rfind(b"\n", 0, count) + 1
-            if whole < count:
-                os.ftruncate(self._file, self._size + whole)
-                count = whole
+            count = lines.rfind(b"\n", 0, written) + 1
+            os.ftruncate(self._file, self._size + count)
         self._size += count
-        if count < len(lines):
-            self._rest[0] = lines[count:]
-        else:
+        if count == len(lines):
             del self._rest[0]
+            return
+        self._rest[0] = lines[count:]
+        if count < written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
 
     def _put_on_disk(self) -> None:
         if self._unsynced and self._regular:

@@ -45,17 +45,17 @@ class Rotation:
         began = (
             datetime.fromtimestamp(self._path.stat().st_mtime, now().tzinfo) if self._path.exists() else now()
         )
-        self._period = self._period_of(began)
+        self._period = self._period_of(began) if hours else (0, 0)
         self._tidier: threading.Thread | None = None
         self._tidy()
 
     def due(self, size: int, more: int) -> bool:
         """Tell whether a file of ``size`` octets is to be rotated before ``more`` are written."""
+        period = self._period_of(self._now()) if self._hours else self._period
         if not size:
+            self._period = period
             return False
-        if self._size and size + more > self._size:
-            return True
-        return bool(self._hours) and self._period_of(self._now()) != self._period
+        return period != self._period or (self._size > 0 and size + more > self._size)
 
     def rotate(self) -> None:
         """Rename the file, and see to the old ones in the background.
@@ -64,7 +64,6 @@ class Rotation:
             OSError: it cannot be renamed.
         """
         now = self._now()
-        self._period = self._period_of(now)
         self._path.rename(f"{self._path}-{now.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z")
         self._tidy()
 
@@ -74,7 +73,7 @@ class Rotation:
             self._tidier.join()
 
     def _period_of(self, now: datetime) -> tuple[int, int]:
-        return now.toordinal(), now.hour // self._hours if self._hours else 0
+        return now.toordinal(), now.hour // self._hours
 
     def _tidy(self) -> None:
         before = self._tidier
