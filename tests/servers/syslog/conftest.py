@@ -89,7 +89,7 @@ class Running:
     def serve(self, url: str, durability: Durability = Durability.MEMORY, size: int = 262144) -> Any:
         """Serve at an address."""
         server: Any
-        if url.startswith(("unixgram:", "udp:")):
+        if url.startswith(("unixgram:", "udp:", "fd:")):
             server = DatagramSinkServer(at(url), self.sink, size, durability)
         else:
             server = StreamSinkServer(at(url), self.sink, size)
