@@ -55,7 +55,7 @@ from framework.info import ConnectionInfo, ServiceInfo
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
 from framework.limits import Limits
 from framework.lingering import linger
-from framework.listeners import locate
+from framework.listeners import Listener, locate
 from framework.logs import LoggingObserver
 from framework.observers import Observer, Observers
 from framework.peers import Rates, group_of
@@ -144,6 +144,8 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         self.__dropped = 0
         self.__listener: _socket.socket | None = None
         self.__family = self.__kind = 0
+        self.__accepts = False
+        self.__peer: Callable[[_socket.socket, Any], Any] | None = None
         self.__accepts_itself = (
             getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
         )
@@ -490,15 +492,19 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
         client_address: Any
         listener = self.socket
-        # Exactly: what is more than a socket, such as a TLS one, is left as it is.
-        if self.__accepts_itself and type(listener) is _socket.socket:
-            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's. And the
-            # family is kept as a number, since the enum's member costs each connection a microsecond.
-            if listener is not self.__listener:
-                self.__listener = listener
-                self.__family, self.__kind = int(listener.family), int(listener.type)
+        if listener is not self.__listener:
+            # Once and not for each connection: an enum's member costs a microsecond.
+            self.__listener, self.__family, self.__kind = listener, int(listener.family), int(listener.type)
+            # What is more than a socket, such as a TLS one, is left as it is.
+            plain = type(listener).accept in {_socket.socket.accept, Listener.accept}
+            self.__accepts = plain and self.__accepts_itself
+            self.__peer = listener.peer if isinstance(listener, Listener) else None
+        if self.__accepts:
+            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's.
             descriptor, client_address = cast("Any", listener)._accept()  # noqa: SLF001
             connection = self._connection_class(self.__family, self.__kind, 0, descriptor)
+            if self.__peer is not None:
+                client_address = self.__peer(connection, client_address)
         else:
             request, client_address = super().get_request()
             accepted: object = request

@@ -199,12 +199,9 @@ class UnixListener(Listener):
         if self.type == socket.SOCK_DGRAM:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Accept, as ``socket.accept()``."""
-        connection, address = super().accept()
-        if not self.tells_credentials:
-            return connection, address
-        return connection, UnixPeer(address, PeerCredentials.of(connection))
+    def peer(self, connection: socket.socket, address: Any) -> Any:
+        """Return the address of whoever was accepted, and who it is if that is to be told."""
+        return UnixPeer(address, PeerCredentials.of(connection)) if self.tells_credentials else address
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, as ``socket.recvfrom()``."""
