@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from framework import BaseRequestHandler
-from framework.connections import Connection
+from framework.connection import Connection
 from servers.syslog.framing import Frames
 from servers.syslog.protocol import parse
 from servers.syslog.receiver import Datagram

@@ -94,17 +94,17 @@ def _rows(options: argparse.Namespace, sleep: Callable[[float], None]) -> Iterat
     uri = f"{Path(options.database).absolute().as_uri()}?mode=ro"
     where, values = _where(options)
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        rows = f"SELECT * FROM records WHERE id > ? AND {where} ORDER BY id"  # noqa: S608 -- no text of users
+        first = rows
+        if options.last is not None:
+            first = f"SELECT * FROM ({rows} DESC LIMIT {options.last}) ORDER BY id"  # noqa: S608
         last = 0
-        order = "" if options.last is None else f"DESC LIMIT {options.last}"
-        chosen = f"SELECT * FROM records WHERE id > ? AND {where} ORDER BY id {order}"  # noqa: S608 -- no text of users
-        for row in connection.execute(f"SELECT * FROM ({chosen}) ORDER BY id", (last, *values)):  # noqa: S608
+        for row in connection.execute(first, (last, *values)):
             last = row[0]
             yield row
         while options.follow:
             sleep(_INTERVAL)
-            for row in connection.execute(
-                f"SELECT * FROM records WHERE id > ? AND {where} ORDER BY id", (last, *values)
-            ):
+            for row in connection.execute(rows, (last, *values)):
                 last = row[0]
                 yield row
 

@@ -10,13 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from servers.syslog.record import FACILITIES, SEVERITIES, Record
+from servers.syslog.record import SEVERITIES, Record
 
-__all__ = ["Route", "RouteError", "distribute", "facilities", "severity"]
-
-
-class RouteError(ValueError):
-    """A route that makes no sense."""
+__all__ = ["Route", "distribute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +57,3 @@ def distribute(records: Iterable[Record], routes: Sequence[Route]) -> dict[str, 
         for name in names:
             found.setdefault(name, []).append(record)
     return found
-
-
-def severity(name: str) -> int:
-    """Return the number of a severity.
-
-    Raises:
-        RouteError: there is none of that name.
-    """
-    if name not in SEVERITIES:
-        raise RouteError(f"{name!r} is no severity: write one of {', '.join(SEVERITIES)}")
-    return SEVERITIES.index(name)
-
-
-def facilities(names: Iterable[str]) -> frozenset[int]:
-    """Return the numbers of facilities.
-
-    Raises:
-        RouteError: there is none of one of these names.
-    """
-    for name in names:
-        if name not in FACILITIES:
-            raise RouteError(f"{name!r} is no facility: write some of {', '.join(FACILITIES)}")
-    return frozenset(map(FACILITIES.index, names))

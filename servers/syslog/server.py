@@ -5,16 +5,25 @@ from __future__ import annotations
 import contextlib
 import socket
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
-from framework import ServiceMixIn, TCPServer, ThreadingMixIn, UDPServer
+from framework import Endpoint, ServiceMixIn, TCPServer, ThreadingMixIn, UDPServer
+from framework.addresses import InetEndpoint, UnixEndpoint
 from framework.lifecycle import ServerState
 from framework.listeners import Listener
 from servers.syslog.handler import BatchHandler, StreamHandler
+from servers.syslog.limits import PeerLimits
+from servers.syslog.metrics import SinkMetrics
+from servers.syslog.outputs.chosen import open_outputs
+from servers.syslog.outputs.writer import Writer
 from servers.syslog.receiver import Datagram, Receiver
+from servers.syslog.settings import Settings
 from servers.syslog.sink import Sink
+from shared.run import Program, listen
+from shared.settings import SettingsError
 
-__all__ = ["DatagramSinkServer", "Durability", "StreamSinkServer"]
+__all__ = ["DatagramSinkServer", "Durability", "StreamSinkServer", "program"]
 
 # Datagrams received at a time. The kernel holds net.unix.max_dgram_qlen of them, by default 10, beside those of senders
 # that wait.
@@ -147,3 +156,43 @@ class StreamSinkServer(ServiceMixIn[Any, Any], ThreadingMixIn[Any, Any], TCPServ
     def reload(self) -> None:
         """Open the outputs anew."""
         self.sink.reopen()
+
+
+def program(settings: Settings) -> Program:
+    """Return what ``python -m servers.syslog`` runs."""
+    writers: dict[str, Writer] = {}
+    routes = [table.route() for table in settings.routes]
+    limits = PeerLimits(settings.rate, settings.burst, settings.per) if settings.rate else None
+    sink = Sink(writers, routes, limits, settings.clock())
+
+    def make(where: Endpoint) -> ServiceMixIn[Any, Any]:
+        if isinstance(where, InetEndpoint | UnixEndpoint) and not where.datagrams:
+            return StreamSinkServer(where, sink, settings.max_message)
+        return DatagramSinkServer(where, sink, settings.max_message, Durability(settings.durability))
+
+    if settings.bind == Settings.bind:
+        Path("run").mkdir(exist_ok=True)  # where nobody but this program is to be
+    servers = listen(settings.bind, make)
+    # Only then: a second instance that is refused must not have touched what the first one writes.
+    try:
+        writers.update(open_outputs(settings))
+    except SettingsError:
+        for server in servers:
+            server.server_close()
+        raise
+    banner = "" if settings.stdout != "none" else _banner(settings)
+    return Program(servers, banner, (SinkMetrics(sink),), sink.close)
+
+
+def _banner(settings: Settings) -> str:
+    """Return what whoever starts it wants to know: where it is, and how to say something."""
+    lines = [f"The log sink listens on {', '.join(settings.bind)}. Say something by one of"]
+    for url in settings.bind:
+        endpoint = Endpoint.parse(url)
+        if isinstance(endpoint, UnixEndpoint) and not endpoint.abstract:
+            lines.append(f"    logger -u {endpoint.path} hello")
+        elif isinstance(endpoint, InetEndpoint):
+            lines.append(
+                f"    logger {'-d' if endpoint.datagrams else '-T'} -n {endpoint.host} -P {endpoint.port} hello"
+            )
+    return "\n".join([*lines, "Ctrl-C ends it, and loses nothing."])

@@ -96,7 +96,7 @@ class FileOutput:
         if count < len(lines) and self._regular:
             # The disk is full. The rest may have to go into another file, so let this one end with a whole line.
             count = lines.rfind(b"\n", 0, written) + 1
-            os.ftruncate(self._file, self._size + count)
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written + count)
         self._size += count
         if count == len(lines):
             del self._rest[0]

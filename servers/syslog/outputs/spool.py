@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import struct
@@ -51,6 +52,13 @@ class Spool:
         self._limit = limit
         self._segment = segment
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Two programs would write into each other's segments.
+        self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise OSError(errno.EBUSY, "another program has this spool", str(folder)) from None
         segments = sorted(int(path.stem) for path in folder.glob("*.segment"))
         self._sizes = {number: self._path(number).stat().st_size for number in segments}
         self._last = segments[-1] if segments else 0
@@ -149,8 +157,9 @@ class Spool:
         return sum(self._sizes.copy().values())
 
     def close(self) -> None:
-        """Close the segment that is written to."""
+        """Leave the folder to the next."""
         os.close(self._file)
+        os.close(self._lock)
 
     # -- its files -------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,11 @@ class Writer:
             if not self._writing:
                 self._changed.notify_all()
 
+    @property
+    def queued(self) -> int:
+        """Octets that are not written yet, nearly."""
+        return self._size + self._writing
+
     def flush(self) -> None:
         """Wait until all that was put is written, or is given up."""
         with self._changed:

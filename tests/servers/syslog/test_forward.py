@@ -29,6 +29,10 @@ class Collector:
         self.listener = socket.create_server(("127.0.0.1", port))
         self.listener.settimeout(PATIENCE)
 
+    def close(self) -> None:
+        """Listen no more."""
+        self.listener.close()
+
     def accept(self, tls: ssl.SSLContext | None = None) -> socket.socket:
         """Take a connection."""
         connection, _ = self.listener.accept()
@@ -53,7 +57,7 @@ class Bench:
         self._stack = stack
         self._folder = folder
         self.collector = Collector()
-        stack.callback(lambda: self.collector.listener.close())
+        stack.callback(self.collector.close)
         self.now = 0.0
         self.looks = 0
         """How often somebody looked at the clock."""

@@ -126,3 +126,12 @@ def test_an_unreadable_acknowledgement(folder: Path) -> None:
     spool = Spool(folder, LIMIT)
     assert rest(spool) == [b"one"]
     spool.close()
+
+
+def test_a_spool_in_use(folder: Path) -> None:
+    """A second program is kept out of a spool."""
+    spool = Spool(folder, LIMIT)
+    with pytest.raises(OSError, match="another program has this spool"):
+        Spool(folder, LIMIT)
+    spool.close()
+    Spool(folder, LIMIT).close()
