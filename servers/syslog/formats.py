@@ -18,22 +18,16 @@ import json
 import string
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 
 from servers.syslog.escape import escape
 from servers.syslog.protocol import format5424, format_data
-from servers.syslog.record import FACILITIES, SEVERITIES, Record, StructuredData
+from servers.syslog.record import FACILITIES, SEVERITIES, Peer, Record, StructuredData
 
 __all__ = ["Format", "FormatError", "as_mapping", "as_object", "json_format", "line_format"]
 
 Format = Callable[[Record], str]
 """Makes a line of a record, without its end. For one thread, since it remembers the last second."""
-
-_TEMPLATES = {
-    "full": "{time} {host} {facility}.{severity} {tag} (pid {pid} uid {uid}): {message}",
-    "bsd": "{date} {host} {tag}: {message}",
-    "rfc3339": "{time} {host} {tag}: {message}",
-}
-
 
 class FormatError(ValueError):
     """What was asked for is no format."""
@@ -49,9 +43,40 @@ def line_format(name: str, host: str) -> Format:
     Raises:
         FormatError: there is none.
     """
-    if name == "rfc5424":
-        return lambda record: escape(_complete(record, host))
-    template = _TEMPLATES.get(name, name)
+    known: dict[str, Callable[[str], Format]] = {
+        "full": _full, "bsd": _bsd, "rfc3339": _rfc3339, "rfc5424": _rfc5424
+    }  # fmt: skip
+    if name in known:
+        return known[name](host)
+    if "{" not in name:
+        fix = f"write {', '.join(known)} or a template such as '{{time}} {{message}}'"
+        raise FormatError(f"{name!r} is no format: {fix}")
+    return _template(name, host)
+
+
+def _full(host: str) -> Format:
+    clock = _Clock(_time)
+    return lambda record: (
+        f"{clock(record)} {_host(record, host)} {FACILITIES[record.facility]}.{SEVERITIES[record.severity]} "
+        f"{_tag(record)} {_peer(record.peer)}: {_message(record)}"
+    )
+
+
+def _bsd(host: str) -> Format:
+    clock = _Clock(_date)
+    return lambda record: f"{clock(record)} {_host(record, host)} {_tag(record)}: {_message(record)}"
+
+
+def _rfc3339(host: str) -> Format:
+    clock = _Clock(_time)
+    return lambda record: f"{clock(record)} {_host(record, host)} {_tag(record)}: {_message(record)}"
+
+
+def _rfc5424(host: str) -> Format:
+    return lambda record: escape(_complete(record, host))
+
+
+def _template(template: str, host: str) -> Format:
     fields = _fields(host)
     try:
         parts = [(text, field) for text, field, *_ in string.Formatter().parse(template)]
@@ -59,10 +84,7 @@ def line_format(name: str, host: str) -> Format:
         getters = tuple(fields[field] for _, field in parts if field is not None)
     except (KeyError, ValueError) as error:
         known = f"fields are {', '.join(fields)}, and braces that are text come in pairs"
-        raise FormatError(f"{name!r} is no template ({error}): {known}") from None
-    if not getters:
-        known = f"write rfc5424, {', '.join(_TEMPLATES)} or a template such as '{{time}} {{message}}'"
-        raise FormatError(f"{name!r} is no format: {known}")
+        raise FormatError(f"{template!r} is no template ({error}): {known}") from None
     pattern = "".join(text.replace("%", "%%") + ("" if field is None else "%s") for text, field in parts)
     return lambda record: pattern % tuple([get(record) for get in getters])
 
@@ -73,7 +95,7 @@ def _fields(host: str) -> dict[str, Callable[[Record], object]]:
         "time": _Clock(_time),
         "date": _Clock(_date),
         "received": lambda record: _time(record.received),
-        "host": lambda record: record.hostname or record.peer.address or host,
+        "host": lambda record: _host(record, host),
         "facility": lambda record: FACILITIES[record.facility],
         "severity": lambda record: SEVERITIES[record.severity],
         "program": lambda record: record.program or "-",
@@ -117,14 +139,23 @@ def _tag(record: Record) -> str:
     return program if record.procid is None else f"{program}[{record.procid}]"
 
 
+def _host(record: Record, host: str) -> str:
+    return record.hostname or record.peer.address or host
+
+
+@lru_cache(maxsize=1024)
+def _peer(peer: Peer) -> str:
+    pid, uid = ("-" if number is None else number for number in (peer.pid, peer.uid))
+    return f"(pid {pid} uid {uid})"
+
+
 def _message(record: Record) -> str:
     message = escape(record.message)
     return f"{message} [truncated]" if record.truncated else message
 
 
 def _complete(record: Record, host: str) -> str:
-    host = record.hostname or record.peer.address or host
-    record = record._replace(hostname=host, timestamp=record.timestamp or record.received)
+    record = record._replace(hostname=_host(record, host), timestamp=record.timestamp or record.received)
     return format5424(record).decode("utf-8", "surrogateescape")
 
 
@@ -149,7 +180,7 @@ def as_object(record: Record, host: str) -> dict[str, object]:
         "severity": SEVERITIES[record.severity],
         "timestamp": _time(moment),
         "received": _time(record.received),
-        "hostname": record.hostname or record.peer.address or host,
+        "hostname": _host(record, host),
         "program": record.program,
         "procid": record.procid,
         "msgid": record.msgid,

@@ -20,8 +20,9 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 
 from servers.syslog.record import FACILITIES, NO_DATA, Peer, Record, StructuredData
@@ -56,6 +57,9 @@ _TO_ESCAPE = re.compile(r'["\\\]]')
 # A lone "-" is no name: in RFC 5424 it says that there is none.
 _TAG = r"(?!-[:[])([!-9;-Z\\^-~]{1,255}+)(?:\[(?!-\])([!-Z\\^-~]{1,255}+)\])?+:"
 _LOCAL = re.compile(rf"{_TAG}(?: |\Z)")
+_HEAD = re.compile(rf"(<[0-9]{{1,3}}>)(?:({_DATE}|{_TIME}) )?+{_TAG}")
+# Octets of a head that is remembered.
+_LONGEST_HEAD = 100
 _REMOTE = re.compile(rf"(?!- )([!-~]{{0,254}}[!-9;-~]) {_TAG} ?")
 # Without a space after the colon; neither a URL nor a time of day is a tag.
 _TIGHT = re.compile(rf"(?=[A-Za-z_]){_TAG}(?![/\\:])")
@@ -76,6 +80,15 @@ def parse(octets: bytes, peer: Peer, now: datetime, *, truncated: bool = False) 
         truncated: whether its end was lost on the way.
     """
     text = octets.decode("utf-8", "surrogateescape").rstrip("\n\0")
+    before, colon, message = text.partition(": ")
+    head = _head(before) if colon and len(before) <= _LONGEST_HEAD else None
+    if head is not None:
+        facility, severity, stamp, program, procid = head
+        timestamp = None if stamp is None else _date(stamp, now)
+        if timestamp is not None or stamp is None:
+            return Record(
+                facility, severity, timestamp, now, None, program, procid, None, NO_DATA, message, peer, truncated
+            )
     start = text.find(">", 2, 5) + 1
     priority = _PRIORITIES.get(text[:start])
     if priority is None:
@@ -86,6 +99,16 @@ def parse(octets: bytes, peer: Peer, now: datetime, *, truncated: bool = False) 
     return Record(
         facility, severity, timestamp, now, hostname, program, procid, msgid, data, message, peer, truncated
     )
+
+
+@lru_cache(maxsize=1024)  # of what a program says in a second, all has the same
+def _head(text: str) -> tuple[int, int, str | None, str, str | None] | None:
+    """Read all that comes before the colon and the space in the usual local form; ``None``: it is not so."""
+    match = _HEAD.fullmatch(text + ":")
+    if match is None or match[1] not in _PRIORITIES:
+        return None
+    priority, stamp, program, procid = match.groups()
+    return *_PRIORITIES[priority], stamp, program, procid
 
 
 def _modern(text: str, start: int) -> _Header | None:
@@ -107,7 +130,7 @@ def _legacy(text: str, start: int, now: datetime) -> _Header:
     timestamp = hostname = program = procid = None
     stamp = _STAMP.match(text, start)
     if stamp is not None:
-        timestamp = _date(stamp[1], now, now.tzinfo, now.fold)
+        timestamp = _date(stamp[1], now)
         if timestamp is None:
             return None, None, None, None, None, NO_DATA, text[start:]
         start = stamp.end()
@@ -157,25 +180,31 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-@lru_cache(maxsize=64)  # thousands of messages a second say the same
-def _date(text: str, now: datetime, zone: tzinfo | None, _fold: int) -> datetime | None:
-    """Return the moment nearest to ``now`` of which the date without a year is ``text``; ``None``: there is none.
+def _date(text: str, now: datetime) -> datetime | None:
+    """Return the moment nearest to ``now`` that is written so; ``None``: there is none."""
+    moments = _moments(text, now.date(), now.tzinfo)
+    if len(moments) > 1:
+        return min(moments, key=lambda moment: abs(moment.astimezone(UTC) - now))
+    return moments[0] if moments else None
 
-    Zone and fold are for the cache: to it, moments are equal that differ in these.
-    """
+
+@lru_cache(maxsize=1024)
+def _moments(text: str, today: date, zone: tzinfo | None) -> tuple[datetime, ...]:
+    """Return the moments nearest to a day that are written so: two in the hour that comes twice when summer ends."""
     if text[0].isdigit():
-        return _time(text)
+        moment = _time(text)
+        return () if moment is None else (moment,)
     month, day, clock = text.split()
-    hour, minute, second = map(int, clock.split(":"))
-    moments: list[datetime] = []
-    for year in (now.year - 1, now.year, now.year + 1):
-        for fold in (0, 1):  # the hour that comes twice when summer ends
-            try:
-                date = (year, 1 + _MONTHS.index(month), int(day))
-                moments.append(datetime(*date, hour, minute, second, tzinfo=zone, fold=fold))
-            except ValueError:
-                continue
-    return min(moments, key=lambda moment: abs(moment.astimezone(UTC) - now), default=None)
+    found: list[datetime] = []
+    for year in (today.year - 1, today.year, today.year + 1):
+        # ValueError: it has no such day.
+        with contextlib.suppress(ValueError):
+            found.append(datetime.fromisoformat(f"{year:04}-{1 + _MONTHS.index(month):02}-{int(day):02}T{clock}"))
+    if not found:
+        return ()
+    moment = min(found, key=lambda moment: abs(moment.date() - today)).replace(tzinfo=zone)
+    other = moment.replace(fold=1)
+    return (moment,) if other.utcoffset() == moment.utcoffset() else (moment, other)
 
 
 def format5424(record: Record) -> bytes:

@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 # What a record takes beside its message, in octets: measured with tracemalloc.
 _OVERHEAD = 700
+# A flood comes in tens of messages at a time, and to wake a thread for each costs more than to write them: so records are
+# gathered for a few milliseconds, in seconds, or until there are as many octets.
+_GATHER, _GATHERED = 0.005, 256 * 1024
 # How long to leave an output alone that failed, in seconds: doubled each time, from the first to the second.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
@@ -70,6 +73,8 @@ class Writer:
         """The size of what was taken from the queue and is not written yet."""
         self._untold = 0
         """Records dropped of which the output has not been told."""
+        self._hurry = False
+        """Whether somebody waits for all to be written."""
         self._reopen = self._closing = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
         self._thread.start()
@@ -87,9 +92,10 @@ class Writer:
                     self._queue += records
                     self._drop()
                     return
+            first = not self._queue
             self._queue += records
             self._size += size
-            if not self._writing:
+            if first or self._size - size < _GATHERED <= self._size:
                 self._changed.notify_all()
 
     @property
@@ -100,6 +106,8 @@ class Writer:
     def flush(self) -> None:
         """Wait until all that was put is written, or is given up."""
         with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not (self._size or self._writing) or self._abandoned)
 
     def reopen(self) -> None:
@@ -148,6 +156,8 @@ class Writer:
         while True:
             with changed:
                 changed.wait_for(lambda: self._queue or self._reopen or self._closing or self._untold)
+                changed.wait_for(lambda: self._size >= _GATHERED or self._hurry or self._closing, _GATHER)
+                self._hurry = False
                 records, self._queue = self._queue, []
                 self._writing, self._size = self._size, 0
                 untold, self._untold = self._untold, 0

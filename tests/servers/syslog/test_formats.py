@@ -44,7 +44,7 @@ def test_what_is_missing() -> None:
 @pytest.mark.parametrize("name", ["", "nonsense", "{nonsense}", "{message", "{message.real}", "{message!r"])
 def test_what_is_no_format(name: str) -> None:
     """A format that is none is refused when it is chosen, with what could be written instead."""
-    with pytest.raises(FormatError, match=r"fields are time|write rfc5424, full, bsd"):
+    with pytest.raises(FormatError, match=r"fields are time|write full, bsd, rfc3339, rfc5424"):
         line_format(name, "here")
 
 
