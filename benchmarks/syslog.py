@@ -107,12 +107,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.syslog", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each sink (default: 5)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default: 2)")
-    parser.add_argument("--subject", action="append", choices=SUBJECTS, help="this one only; may be given again")
+    parser.add_argument(
+        "--subject", action="append", choices=SUBJECTS, help="this one only; may be given again"
+    )
     parser.add_argument("--markdown", action="store_true", help="print a table in Markdown")
     options = parser.parse_args()
     if shutil.which("rsyslogd") is None:
         sys.exit("there is no rsyslogd to measure beside: apt-get install rsyslog")
-    table = Table("flood", f"{SENDERS} senders, each sink on one core", ("us CPU/message", "messages/s", "lost"))
+    table = Table(
+        "flood", f"{SENDERS} senders, each sink on one core", ("us CPU/message", "messages/s", "lost")
+    )
     chosen = options.subject or list(SUBJECTS)
     for _ in range(options.rounds):
         for name in chosen:

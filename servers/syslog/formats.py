@@ -29,6 +29,7 @@ __all__ = ["Format", "FormatError", "as_mapping", "as_object", "json_format", "l
 Format = Callable[[Record], str]
 """Makes a line of a record, without its end. For one thread, since it remembers the last second."""
 
+
 class FormatError(ValueError):
     """What was asked for is no format."""
 

@@ -87,7 +87,18 @@ def parse(octets: bytes, peer: Peer, now: datetime, *, truncated: bool = False) 
         timestamp = None if stamp is None else _date(stamp, now)
         if timestamp is not None or stamp is None:
             return Record(
-                facility, severity, timestamp, now, None, program, procid, None, NO_DATA, message, peer, truncated
+                facility,
+                severity,
+                timestamp,
+                now,
+                None,
+                program,
+                procid,
+                None,
+                NO_DATA,
+                message,
+                peer,
+                truncated,
             )
     start = text.find(">", 2, 5) + 1
     priority = _PRIORITIES.get(text[:start])
@@ -199,7 +210,9 @@ def _moments(text: str, today: date, zone: tzinfo | None) -> tuple[datetime, ...
     for year in (today.year - 1, today.year, today.year + 1):
         # ValueError: it has no such day.
         with contextlib.suppress(ValueError):
-            found.append(datetime.fromisoformat(f"{year:04}-{1 + _MONTHS.index(month):02}-{int(day):02}T{clock}"))
+            found.append(
+                datetime.fromisoformat(f"{year:04}-{1 + _MONTHS.index(month):02}-{int(day):02}T{clock}")
+            )
     if not found:
         return ()
     moment = min(found, key=lambda moment: abs(moment.date() - today)).replace(tzinfo=zone)
