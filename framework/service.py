@@ -201,6 +201,10 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             self.__dropped,
         )
 
+    def listening(self) -> tuple[_socket.socket, ...]:
+        """Return the sockets that are listened on, which a successor is handed."""
+        return (self.socket,)
+
     def _tell(self, event: Event) -> None:
         """Tell the observers what a mix-in has to tell."""
         self.__observers.tell(event)
