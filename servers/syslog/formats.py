@@ -24,10 +24,13 @@ from servers.syslog.escape import escape
 from servers.syslog.protocol import format5424, format_data
 from servers.syslog.record import FACILITIES, SEVERITIES, Peer, Record, StructuredData
 
-__all__ = ["Format", "FormatError", "as_mapping", "as_object", "json_format", "line_format"]
+__all__ = ["Format", "FormatError", "json_format", "line_format"]
 
 Format = Callable[[Record], str]
 """Makes a line of a record, without its end. For one thread, since it remembers the last second."""
+
+
+_encode = json.JSONEncoder().encode
 
 
 class FormatError(ValueError):
@@ -166,42 +169,41 @@ def json_format(host: str) -> Format:
     Args:
         host: what this host is called, for messages that do not say where they come from.
     """
-    encode = json.JSONEncoder(separators=(",", ":")).encode
-    return lambda record: encode(as_object(record, host)).replace(
-        "\x7f", "\\u007f"
-    )  # which JSON may leave as it is
+    clock = _Clock(_time)
+
+    def line(record: Record) -> str:
+        message, octets = record.message, ""
+        if not message.isascii():
+            raw = message.encode("utf-8", "surrogateescape")
+            message = raw.decode("utf-8", "backslashreplace")
+            if message != record.message:
+                octets = f',"octets":"{base64.b64encode(raw).decode()}"'
+        data = json.dumps(_mapping(record.data)) if record.data else "{}"
+        text = (
+            f'{{"facility":"{FACILITIES[record.facility]}","severity":"{SEVERITIES[record.severity]}",'
+            f'"timestamp":"{clock(record)}","received":"{_time(record.received)}",'
+            f'"hostname":{_quoted(_host(record, host))},"program":{_quoted(record.program)},'
+            f'"procid":{_quoted(record.procid)},"msgid":{_quoted(record.msgid)},"structured_data":{data},'
+            f'"message":{_quoted(message)},{_json_peer(record.peer)},'
+            f'"truncated":{"true" if record.truncated else "false"}{octets}}}'
+        )
+        return text.replace("\x7f", "\\u007f")  # which JSON may leave as it is
+
+    return line
 
 
-def as_object(record: Record, host: str) -> dict[str, object]:
-    """Return a record as JSON has it."""
-    moment = record.timestamp or record.received
-    message = record.message
-    found: dict[str, object] = {
-        "facility": FACILITIES[record.facility],
-        "severity": SEVERITIES[record.severity],
-        "timestamp": _time(moment),
-        "received": _time(record.received),
-        "hostname": _host(record, host),
-        "program": record.program,
-        "procid": record.procid,
-        "msgid": record.msgid,
-        "structured_data": as_mapping(record.data),
-        "message": message,
-        "pid": record.peer.pid,
-        "uid": record.peer.uid,
-        "gid": record.peer.gid,
-        "peer": record.peer.address,
-        "truncated": record.truncated,
-    }
-    if not message.isascii():
-        octets = message.encode("utf-8", "surrogateescape")
-        found["message"] = octets.decode("utf-8", "backslashreplace")
-        if found["message"] != message:
-            found["octets"] = base64.b64encode(octets).decode()
-    return found
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else _encode(text)
 
 
-def as_mapping(data: StructuredData) -> dict[str, dict[str, object]]:
+@lru_cache(maxsize=1024)
+def _json_peer(peer: Peer) -> str:
+    return json.dumps(dict(zip(("pid", "uid", "gid", "peer"), peer, strict=True)), separators=(",", ":"))[
+        1:-1
+    ]
+
+
+def _mapping(data: StructuredData) -> dict[str, dict[str, object]]:
     """Return structured data as JSON has it: a value that came more than once is a list."""
     mapping: dict[str, dict[str, object]] = {}
     for name, parameters in data.items():

@@ -83,23 +83,11 @@ def parse(octets: bytes, peer: Peer, now: datetime, *, truncated: bool = False) 
     before, colon, message = text.partition(": ")
     head = _head(before) if colon and len(before) <= _LONGEST_HEAD else None
     if head is not None:
-        facility, severity, stamp, program, procid = head
+        facility, severity, stamp, name, number = head
         timestamp = None if stamp is None else _date(stamp, now)
         if timestamp is not None or stamp is None:
-            return Record(
-                facility,
-                severity,
-                timestamp,
-                now,
-                None,
-                program,
-                procid,
-                None,
-                NO_DATA,
-                message,
-                peer,
-                truncated,
-            )
+            where = (None, name, number, None, NO_DATA)
+            return Record(facility, severity, timestamp, now, *where, message, peer, truncated)
     start = text.find(">", 2, 5) + 1
     priority = _PRIORITIES.get(text[:start])
     if priority is None:

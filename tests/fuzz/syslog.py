@@ -12,7 +12,6 @@ import json
 import random
 import signal
 import socket
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -167,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

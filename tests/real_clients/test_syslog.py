@@ -1,6 +1,5 @@
 """What programs log with the clients they have, beside rsyslogd and syslog-ng given the same."""
 
-import importlib.util
 import json
 import logging
 import logging.handlers
@@ -11,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -58,7 +58,7 @@ def need(program: str) -> str:
 
 
 def logger(*arguments: str, text: str | None = None) -> Send:
-    """Return what runs logger(1)."""
+    """Return a sender: the program logger, with these arguments."""
     program = need("logger")
 
     def send(path: Path) -> None:
@@ -171,16 +171,14 @@ def test_syslog_handler(stack: ExitStack, folder: Path, ident: str) -> None:
 
 def test_a_library_for_rfc_5424(stack: ExitStack, folder: Path) -> None:
     """What a library for RFC 5424 sends, with structured data and a BOM, is stored in all its parts."""
-    if importlib.util.find_spec("rfc5424logging") is None:
-        pytest.skip("rfc5424-logging-handler is not installed")
-    from rfc5424logging import Rfc5424SysLogAdapter, Rfc5424SysLogHandler
+    library: Any = pytest.importorskip("rfc5424logging", reason="rfc5424-logging-handler is not installed")
 
     def send(path: Path) -> None:
-        handler = Rfc5424SysLogHandler(address=str(path), appname="app", procid=7, msg_as_utf8=True)
+        handler = library.Rfc5424SysLogHandler(address=str(path), appname="app", procid=7, msg_as_utf8=True)
         log = logging.getLogger(f"rfc5424 {path}")
         log.propagate = False
         log.addHandler(handler)
-        adapter = Rfc5424SysLogAdapter(log, {})
+        adapter = library.Rfc5424SysLogAdapter(log, {})
         data = {"id@1": {"quoted": 'a "b" \\ ]', "plain": "c"}}
         adapter.warning("grüß dich", extra={"structured_data": data, "msgid": "ID47"})
         handler.close()
@@ -267,7 +265,7 @@ def test_a_collector_that_dies_and_returns(stack: ExitStack, folder: Path) -> No
     place = folder / "collector"
     place.mkdir()
     collector = Collector(place, _free_port(socket.SOCK_STREAM))
-    stack.callback(lambda: collector.close())
+    stack.callback(collector.close)
     output = _forward(folder, collector.port)
     stopped = threading.Event()
     sent = 0
