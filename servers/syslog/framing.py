@@ -29,7 +29,10 @@ class Frames:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._searched = 0
+        """Octets of the buffer in which a line does not end: who sends octet by octet does not have each looked at
+        over and over."""
         self._skip = 0
         """Octets still to come of a counted message that was too long."""
         self._skipping = False
@@ -37,7 +40,8 @@ class Frames:
 
     def feed(self, octets: bytes) -> list[tuple[bytes, bool]]:
         """Return the messages that are complete now, and of each whether its end was cut off."""
-        buffer, start = self._buffer + octets, 0
+        buffer, start = self._buffer, 0
+        buffer += octets
         found: list[tuple[bytes, bool]] = []
         while start < len(buffer):
             if self._skip:
@@ -53,29 +57,30 @@ class Frames:
                     break
                 start = count.end() + kept
                 self._skip = length - kept
-                found.append((buffer[count.end() : start], length > kept))
+                found.append((bytes(buffer[count.end() : start]), length > kept))
                 continue
-            end = _END.search(buffer, start)
+            end = _END.search(buffer, max(start, self._searched))
             if end is not None:
                 if not self._skipping:
-                    line = buffer[start : end.start()]
+                    line = bytes(buffer[start : end.start()])
                     found.append((line[: self._limit], len(line) > self._limit))
                 self._skipping = False
                 start = end.end()
                 continue
+            if not self._skipping and len(buffer) - start > self._limit:
+                found.append((bytes(buffer[start : start + self._limit]), True))
+                self._skipping = True
             if self._skipping:
                 start = len(buffer)
-            elif len(buffer) - start > self._limit and not _PART_OF_COUNT.match(buffer, start):
-                found.append((buffer[start : start + self._limit], True))
-                self._skipping = True
-                start = len(buffer)
             break
-        self._buffer = buffer[start:]
+        # A count, once it is one, is never searched for the end of a line.
+        del buffer[:start]
+        self._searched = 0 if _PART_OF_COUNT.match(buffer) else len(buffer)
         return found
 
     def end(self) -> list[tuple[bytes, bool]]:
         """Return what is left when nothing more comes: a line without an end, or a message without all its octets."""
-        rest, self._buffer = self._buffer, b""
+        rest, self._buffer = bytes(self._buffer), bytearray()
         count = _COUNT.match(rest)
         if count is not None:
             return [(rest[count.end() :], True)]

@@ -19,8 +19,9 @@ __all__ = ["PeerLimits"]
 _CRIT = 2
 # A flood is over when nothing was dropped for a second. One that goes on and on is told of twice a minute.
 _QUIET, _INTERVAL = 1.0, 30.0
-# How many peers are remembered before those are forgotten that have not said much lately.
-_MANY = 4096
+# How many peers are remembered before those are forgotten that have not said much lately; and how many at all, since
+# over UDP anybody can be as many hosts as they like.
+_MANY, _MOST = 4096, 65536
 
 _Key = int | str
 
@@ -70,15 +71,18 @@ class PeerLimits:
         key = peer.address or (peer.pid if self._per == "pid" else peer.uid) or 0
         full = max(self._full.get(key, now), now)
         if full - now > self._room:
-            flood = self._floods.setdefault(key, _Flood(now, now))
-            flood.last = now
-            flood.count += 1
             self.dropped += 1
+            if key in self._floods or len(self._floods) < _MOST:
+                flood = self._floods.setdefault(key, _Flood(now, now))
+                flood.last = now
+                flood.count += 1
             return False
         self._full[key] = full + self._cost
         if len(self._full) > self._many:
             # A full bucket is as good as a new one.
             self._full = {key: full for key, full in self._full.items() if full > now}
+            if len(self._full) > _MOST // 2:
+                self._full.clear()
             self._many = max(_MANY, 2 * len(self._full))
         return True
 

@@ -4,6 +4,10 @@
 ``writer``     the queue in front of an output, what happens when it is full, and trying again
 ``file``       lines in a file, or on standard output
 ``rotation``   when a file has had enough, and what becomes of it then
+``database``   SQLite
+``forward``    a collector, over TCP or TLS
+``spool``      what it has not got yet
+``chosen``     those that the settings ask for
 =============  =====================================================================================
 """
 
@@ -35,7 +39,7 @@ class Output(Protocol):
         """Open anew what is open, since logrotate(8) may have renamed it.
 
         Raises:
-            OSError: it cannot be opened; the next ``write()`` tries again.
+            OSError: it cannot be opened, and goes on as it was.
         """
         ...
 

@@ -83,15 +83,14 @@ class Writer:
         """Queue records; wait for room, or make it, as the policy says."""
         size = _size(records)
         with self._changed:
-            if self._size + self._writing >= self._limit:
-                if self._when_full is WhenFull.BLOCK:
-                    self._changed.wait_for(
-                        lambda: self._size + self._writing < self._limit or self._abandoned
-                    )
-                else:
-                    self._queue += records
-                    self._drop()
-                    return
+            if self._size + self._writing >= self._limit and self._when_full is WhenFull.DROP:
+                self._queue += records
+                self._drop()
+                return
+            self._changed.wait_for(lambda: self._size + self._writing < self._limit or self._abandoned)
+            if self._abandoned:
+                self.dropped += len(records)
+                return
             first = not self._queue
             self._queue += records
             self._size += size
@@ -136,7 +135,8 @@ class Writer:
 
     def _drop(self) -> None:
         """Throw away what matters least, and of that the newest, until there is room for some more."""
-        room = self._limit - self._limit // 8 - self._writing  # not for each record anew
+        # Not for each record anew; and some for what matters most, whatever is being written.
+        room = max(self._limit - self._limit // 8 - self._writing, self._limit // 8)
         kept = sorted(range(len(self._queue)), key=lambda n: self._queue[n].severity)
         size = 0
         for count, n in enumerate(kept):
@@ -152,6 +152,18 @@ class Writer:
     # -- in the writer's thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._write_all()
+            self._output.close()
+        except Exception:  # a fault of the output's, or of its disk at the very end
+            _log.exception("%s: failed; nothing more is written to it", self.name)
+        finally:
+            with self._changed:
+                self._abandoned = True
+                self._changed.notify_all()
+
+    def _write_all(self) -> None:
+        """Write until the writer closes."""
         changed = self._changed
         while True:
             with changed:
@@ -165,26 +177,28 @@ class Writer:
             if untold:
                 records.append(notice(f"{untold} messages dropped: {self.name} did not keep up", self._now()))
             if reopen:
-                self._persist(lambda _: self._output.reopen(), ())
+                self._open_anew()
             if records:
-                self._persist(self._output.write, records)
+                self._write(records)
             with changed:
                 self.written += len(records)
                 self._writing = 0
                 changed.notify_all()
                 if self._abandoned or (self._closing and not self._queue and not self._reopen):
-                    break
-        try:
-            self._output.close()
-        except OSError as error:
-            _log.error("%s: closing failed (%s)", self.name, error)
+                    return
 
-    def _persist(self, action: Callable[[Sequence[Record]], None], records: Sequence[Record]) -> None:
-        """Try until it is done, and say when it cannot be, and when it can again."""
+    def _open_anew(self) -> None:
+        try:
+            self._output.reopen()
+        except OSError as error:
+            _log.error("%s: cannot be opened anew (%s): going on as it is", self.name, error)
+
+    def _write(self, records: Sequence[Record]) -> None:
+        """Try until they are written, and say when they cannot be, and when they can again."""
         pause, failed = _FIRST_PAUSE, 0.0
         while not self._abandoned:
             try:
-                action(records)
+                self._output.write(records)
             except OSError as error:
                 records = ()  # which it remembers
                 if not failed:

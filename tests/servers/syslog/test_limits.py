@@ -1,5 +1,5 @@
 from framework.testing import FakeClock
-from servers.syslog.limits import _MANY, PeerLimits
+from servers.syslog.limits import _MANY, _MOST, PeerLimits
 from servers.syslog.record import Peer
 from tests.servers.syslog.conftest import record
 
@@ -64,3 +64,12 @@ def test_memory_of_peers_is_bounded() -> None:
         limits.admit([record(peer=Peer(pid, 0, 0))])
         clock.advance(0.001)
     assert len(limits._full) <= _MANY + 1
+
+
+def test_memory_of_strangers_is_bounded() -> None:
+    """However many hosts somebody claims to be, within whatever time, so many are remembered at most."""
+    limits = PeerLimits(0.001, 1, "pid", FakeClock())
+    for number in range(2 * _MOST):
+        limits.admit([record(peer=Peer(address=str(number)))] * 2)
+        assert len(limits._full) <= _MOST
+        assert len(limits._floods) <= _MOST

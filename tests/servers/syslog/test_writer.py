@@ -134,3 +134,32 @@ def test_closing_does_not_wait_for_ever(bench: Bench, caplog: pytest.LogCaptureF
     bounded(blocked.join, PATIENCE)
     bounded(writer.flush, PATIENCE)
     assert "gave up after 0.05 s; not written: 1 messages and what was under way" in caplog.text
+
+
+def test_an_output_that_cannot_be_reopened(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """An output that cannot be opened anew goes on as it is, and that is said."""
+    bench.output.reopen = open_nothing  # type: ignore[method-assign]
+    writer = bench.writer()
+    writer.reopen()
+    writer.put([record("one")])
+    writer.flush()
+    assert bench.output.messages == ["one"]
+    assert "memory: cannot be opened anew ([Errno 13] Permission denied): going on as it is" in caplog.text
+
+
+def open_nothing() -> None:
+    """Fail."""
+    raise OSError(errno.EACCES, "Permission denied")
+
+
+def test_an_output_with_a_fault(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """An output that fails by a fault of its own is told of with its traceback, and nobody waits for it."""
+    bench.output.write = lambda _: 1 / 0  # type: ignore[method-assign,assignment]
+    writer = bench.writer(limit=1000)
+    writer.put([record("one")])
+    bounded(writer.flush, PATIENCE)
+    for _ in range(10):
+        bounded(lambda: writer.put([record("x" * 1000)]), PATIENCE)
+    assert writer.dropped == 10
+    assert "memory: failed; nothing more is written to it" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
