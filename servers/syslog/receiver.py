@@ -6,7 +6,6 @@ recvmmsg(2) halves the cost of a message against recvmsg(2), and Python has no o
 from __future__ import annotations
 
 import ctypes
-import errno
 import ipaddress
 import mmap
 import os
@@ -87,7 +86,7 @@ class Receiver:
         """
         # The kernel has written into them what came of the last call.
         self._headers[:] = self._fresh
-        count = self._count if most is None else most
+        count = self._count if most is None else min(most, self._count)
         found = _recvmmsg(sock.fileno(), self._address, count, flags | socket.MSG_DONTWAIT, None)
         if found < 0:
             code = ctypes.get_errno()
@@ -114,7 +113,7 @@ class Receiver:
 def _by_credentials(control: bytes) -> Peer:
     """Read credentials as unix(7) has them."""
     if len(control) < _CREDENTIALS + _UCRED.size:
-        raise OSError(errno.EPROTO, "a datagram came without credentials")
+        return NOBODY
     return Peer(*_UCRED.unpack_from(control, _CREDENTIALS))
 
 

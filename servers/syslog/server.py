@@ -46,7 +46,23 @@ class Durability(Enum):
     anew, what was in hand may come twice."""
 
 
-class DatagramSinkServer(ServiceMixIn[Any, Any], UDPServer[Any]):
+class SinkMixIn(ServiceMixIn[Any, Any]):
+    """What both servers do for their sink."""
+
+    sink: Sink
+
+    def service_actions(self) -> None:
+        """Tell now and then of what the limits have dropped."""
+        super().service_actions()
+        self.sink.tell()
+
+    def reload(self) -> None:
+        """Open the outputs anew."""
+        super().reload()
+        self.sink.reopen()
+
+
+class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
     """Serves a Unix or UDP socket. On the loop itself: whoever sends must wait for nobody but the outputs.
 
     Args:
@@ -100,17 +116,8 @@ class DatagramSinkServer(ServiceMixIn[Any, Any], UDPServer[Any]):
             # An empty one that an earlier process has peeked at is still there, and cannot be seen any more.
             missing = sum(1 for each in datagrams if each.octets)
             gone = self._receiver.receive(self.socket, len(datagrams))
-            while missing := missing - sum(1 for each in gone if each.octets):
+            while (missing := missing - sum(1 for each in gone if each.octets)) > 0:
                 gone = self._receiver.receive(self.socket, missing)
-
-    def service_actions(self) -> None:
-        """Tell now and then of what the limits have dropped."""
-        super().service_actions()
-        self.sink.tell()
-
-    def reload(self) -> None:
-        """Open the outputs anew."""
-        self.sink.reopen()
 
     def server_close(self) -> None:
         """Refuse what is sent from now on, take what was sent before, and close."""
@@ -134,7 +141,7 @@ class DatagramSinkServer(ServiceMixIn[Any, Any], UDPServer[Any]):
             self.finish_request(request, None)
 
 
-class StreamSinkServer(ServiceMixIn[Any, Any], ThreadingMixIn[Any, Any], TCPServer[Any, Any]):
+class StreamSinkServer(SinkMixIn, ThreadingMixIn[Any, Any], TCPServer[Any, Any]):
     """Serves a TCP or Unix stream socket, for messages in frames (RFC 6587).
 
     Args:
@@ -152,10 +159,6 @@ class StreamSinkServer(ServiceMixIn[Any, Any], ThreadingMixIn[Any, Any], TCPServ
         self.sink = sink
         self.max_packet_size = size
         super().__init__(where, StreamHandler)
-
-    def reload(self) -> None:
-        """Open the outputs anew."""
-        self.sink.reopen()
 
 
 def program(settings: Settings) -> Program:

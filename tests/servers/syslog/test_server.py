@@ -141,6 +141,27 @@ def test_tcp(run: Running) -> None:
     assert run.output.records[0].peer == Peer(address="127.0.0.1")
 
 
+def test_a_drain_takes_what_has_come(run: Running) -> None:
+    """What a host has sent over TCP before the server drains is taken, in whole frames and without an end."""
+    server = run.serve("tcp://127.0.0.1:0")
+    client = run.client(server)
+    client.sendall(b"<13>first\n")
+    eventually(lambda: run.output.messages == ["first"])
+    client.sendall(b"".join(b"<13>%d\n" % number for number in range(20_000)) + b"<13>end")
+    server.drain(PATIENCE)
+    run.sink.flush()
+    assert run.output.messages == ["first", *[str(number) for number in range(20_000)], "end"]
+
+
+def test_limits_of_hosts() -> None:
+    """A host that floods over TCP is told of while nobody sends."""
+    with ExitStack() as stack:
+        run = Running(stack, limits=PeerLimits(0.001, 2, "pid"))
+        client = run.client(run.serve("tcp://127.0.0.1:0"))
+        client.sendall(b"<13>m\n" * 10)
+        eventually(lambda: run.output.messages == ["m", "m", "8 messages dropped from host 127.0.0.1"])
+
+
 def test_unix_streams(run: Running, folder: Path) -> None:
     """Over a Unix stream, the peer is who connected."""
     client = run.client(run.serve(f"unix:{folder}/log"))
