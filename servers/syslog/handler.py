@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from framework import BaseRequestHandler
@@ -15,12 +16,24 @@ from servers.syslog.record import NOBODY, Peer
 if TYPE_CHECKING:
     from servers.syslog.server import DatagramSinkServer, StreamSinkServer
 
-__all__ = ["BatchHandler", "StreamHandler"]
+__all__ = ["BatchHandler", "Durability", "StreamHandler"]
 
 # Octets taken in by one read: some hundred messages.
 _READ = 65536
 # Reads of what came before the end was told, when the server ends; a sender that goes on is not followed for ever.
 _LAST_READS = 64
+
+
+class Durability(Enum):
+    """What the end of the process by SIGKILL, or by a power failure, costs of what was received."""
+
+    MEMORY = "memory"
+    """All that was not written yet."""
+    RECORD = "record"
+    """The record in hand: each is written before the next is received."""
+    PEEK = "peek"
+    """Nothing: a datagram is only taken from the kernel once it is written. If whoever holds the socket starts the sink
+    anew, what was in hand may come twice."""
 
 
 # Any: the server classes say datagram and socket, for which these servers give something better.
@@ -38,8 +51,9 @@ class BatchHandler(BaseRequestHandler["DatagramSinkServer", Any, None]):
             for octets, peer, truncated in self.request
             if octets
         ]
-        sink.take(records, len(self.request) - len(records))
-        self.server.settle(self.request)
+        durable = self.server.durability is not Durability.MEMORY
+        sink.take(records, len(self.request) - len(records), wait=durable)
+        self.server.discard(self.request)
 
 
 class StreamHandler(BaseRequestHandler["StreamSinkServer", Any, Any]):

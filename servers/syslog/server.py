@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from framework import Endpoint, ServiceMixIn, TCPServer, ThreadingMixIn, UDPServ
 from framework.addresses import InetEndpoint, UnixEndpoint
 from framework.lifecycle import ServerState
 from framework.listeners import Listener
-from servers.syslog.handler import BatchHandler, StreamHandler
+from servers.syslog.handler import BatchHandler, Durability, StreamHandler
 from servers.syslog.limits import PeerLimits
 from servers.syslog.metrics import SinkMetrics
 from servers.syslog.outputs.chosen import open_outputs
@@ -23,7 +22,7 @@ from servers.syslog.sink import Sink
 from shared.run import Program, listen
 from shared.settings import SettingsError
 
-__all__ = ["DatagramSinkServer", "Durability", "StreamSinkServer", "program"]
+__all__ = ["DatagramSinkServer", "StreamSinkServer", "program"]
 
 # Datagrams received at a time. The kernel holds net.unix.max_dgram_qlen of them, by default 10, beside those of senders
 # that wait.
@@ -32,18 +31,6 @@ _BATCH = 64
 _LAST_BATCHES = 1024
 # Linux has it since 3.4, and Python has no name for it (socket(7)).
 _SO_PEEK_OFF = 42
-
-
-class Durability(Enum):
-    """What the end of the process by SIGKILL, or by a power failure, costs of what was received."""
-
-    MEMORY = "memory"
-    """All that was not written yet."""
-    RECORD = "record"
-    """The record in hand: each is written before the next is received."""
-    PEEK = "peek"
-    """Nothing: a datagram is only taken from the kernel once it is written. If whoever holds the socket starts the sink
-    anew, what was in hand may come twice."""
 
 
 class SinkMixIn(ServiceMixIn[Any, Any]):
@@ -107,11 +94,8 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             more = datagram.truncated
         return whole
 
-    def settle(self, datagrams: list[Datagram]) -> None:
-        """Do for datagrams that were passed on what durability demands."""
-        if self.durability is Durability.MEMORY:
-            return
-        self.sink.flush()
+    def discard(self, datagrams: list[Datagram]) -> None:
+        """Take datagrams that were written from the kernel, if they are still there."""
         if self._peeks:
             # An empty one that an earlier process has peeked at is still there, and cannot be seen any more.
             missing = sum(1 for each in datagrams if each.octets)

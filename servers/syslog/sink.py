@@ -45,27 +45,28 @@ class Sink:
         self._guard = threading.Lock()
         self._closed = False
 
-    def take(self, records: Sequence[Record], empty: int = 0) -> None:
+    def take(self, records: Sequence[Record], empty: int = 0, *, wait: bool = False) -> None:
         """Take records, in the order in which they came; wait where an output wants so.
 
         Args:
             records: which have not been taken before.
             empty: datagrams that came with them, and said nothing.
+            wait: until they are written.
         """
         truncated = sum([record.truncated for record in records])
         with self._guard:
             self.received += len(records)
             self.empty += empty
             self.truncated += truncated
-        self._pass_on(records if self.limits is None else self.limits.admit(records))
+        self._pass_on(records if self.limits is None else self.limits.admit(records), wait=wait)
 
-    def _pass_on(self, records: Sequence[Record]) -> None:
+    def _pass_on(self, records: Sequence[Record], *, wait: bool) -> None:
         if not self._routes:
             for writer in self.writers.values():
-                writer.put(records)
+                writer.put(records, wait=wait)
             return
         for name, chosen in distribute(records, self._routes).items():
-            self.writers[name].put(chosen)
+            self.writers[name].put(chosen, wait=wait)
 
     def tell(self, *, ending: bool = False) -> None:
         """Tell of what the limits have dropped; to be called now and then."""
@@ -73,7 +74,7 @@ class Sink:
             return
         notices = [notice(text, self.now()) for text in self.limits.over(ending=ending)]
         if notices:
-            self._pass_on(notices)
+            self._pass_on(notices, wait=False)
 
     def flush(self) -> None:
         """Wait until all that was taken is written."""

@@ -22,7 +22,7 @@ __all__ = ["Output"]
 
 
 class Output(Protocol):
-    """Where records go. Only the thread of its writer calls it."""
+    """Where records go. One thread at a time calls it."""
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records, and all that earlier calls left to be written.

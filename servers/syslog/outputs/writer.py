@@ -49,7 +49,7 @@ class Writer:
 
     Args:
         name: of the output, for the log.
-        output: called by the writer's thread alone.
+        output: called by one thread at a time.
         now: tells the time, with a zone.
         limit: octets in the queue, nearly.
         when_full: what happens there.
@@ -67,6 +67,8 @@ class Writer:
         self._limit = limit
         self._when_full = when_full
         self._changed = threading.Condition()
+        self._outputting = threading.Lock()
+        """Held by whoever calls the output."""
         self._queue: list[Record] = []
         self._size = 0
         self._writing = 0
@@ -79,8 +81,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
         self._thread.start()
 
-    def put(self, records: Sequence[Record]) -> None:
-        """Queue records; wait for room, or make it, as the policy says."""
+    def put(self, records: Sequence[Record], *, wait: bool = False) -> None:
+        """Queue records; wait for room, or make it, as the policy says.
+
+        Args:
+            records: what is to be written.
+            wait: until it is; the calling thread does that itself, rather than wake another.
+        """
         size = _size(records)
         with self._changed:
             if self._size + self._writing >= self._limit and self._when_full is WhenFull.DROP:
@@ -94,8 +101,10 @@ class Writer:
             first = not self._queue
             self._queue += records
             self._size += size
-            if first or self._size - size < _GATHERED <= self._size:
+            if not wait and (first or self._size - size < _GATHERED <= self._size):
                 self._changed.notify_all()
+        if wait:
+            self._write_queue()
 
     @property
     def queued(self) -> int:
@@ -149,7 +158,7 @@ class Writer:
         self._queue = [self._queue[n] for n in sorted(kept)]
         self._size = _size(self._queue)
 
-    # -- in the writer's thread --------------------------------------------------------------------------------
+    # -- in the writer's thread, or in that of somebody who waits ------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -170,6 +179,14 @@ class Writer:
                 changed.wait_for(lambda: self._queue or self._reopen or self._closing or self._untold)
                 changed.wait_for(lambda: self._size >= _GATHERED or self._hurry or self._closing, _GATHER)
                 self._hurry = False
+                if self._abandoned or (self._closing and not self._queue and not self._reopen):
+                    return
+            self._write_queue()
+
+    def _write_queue(self) -> None:
+        """Write what is queued; when it returns, all that was put before is written, or given up."""
+        with self._outputting:
+            with self._changed:
                 records, self._queue = self._queue, []
                 self._writing, self._size = self._size, 0
                 untold, self._untold = self._untold, 0
@@ -180,12 +197,10 @@ class Writer:
                 self._open_anew()
             if records:
                 self._write(records)
-            with changed:
+            with self._changed:
                 self.written += len(records)
                 self._writing = 0
-                changed.notify_all()
-                if self._abandoned or (self._closing and not self._queue and not self._reopen):
-                    return
+                self._changed.notify_all()
 
     def _open_anew(self) -> None:
         try:

@@ -14,12 +14,13 @@ import pytest
 
 from framework import at
 from framework.testing import PATIENCE, running
+from servers.syslog.handler import Durability
 from servers.syslog.limits import PeerLimits
 from servers.syslog.outputs.writer import WhenFull, Writer
 from servers.syslog.protocol import parse
 from servers.syslog.record import NOBODY, Peer, Record
 from servers.syslog.routes import Route
-from servers.syslog.server import DatagramSinkServer, Durability, StreamSinkServer
+from servers.syslog.server import DatagramSinkServer, StreamSinkServer
 from servers.syslog.sink import Sink
 
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)

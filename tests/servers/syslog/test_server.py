@@ -11,10 +11,11 @@ import pytest
 
 from framework import at
 from framework.testing import PATIENCE, bounded, eventually
+from servers.syslog.handler import Durability
 from servers.syslog.limits import PeerLimits
 from servers.syslog.record import Peer
 from servers.syslog.routes import Route
-from servers.syslog.server import DatagramSinkServer, Durability
+from servers.syslog.server import DatagramSinkServer
 from tests.servers.syslog.conftest import Running
 
 EVERY = pytest.mark.parametrize("durability", list(Durability))

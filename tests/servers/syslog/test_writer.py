@@ -105,6 +105,16 @@ def test_trying_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     assert again.startswith("memory: written again, after 0.")
 
 
+def test_waiting(bench: Bench) -> None:
+    """Who waits finds written what was put before, by whomever, and after it what it puts itself."""
+    writer = bench.writer()
+    bench.stall(writer)
+    writer.put([record("queued")])
+    threading.Timer(0.05, bench.output.free.set).start()
+    bounded(lambda: writer.put([record("mine")], wait=True), PATIENCE)
+    assert bench.output.messages == ["in hand", "queued", "mine"]
+
+
 def test_reopening(bench: Bench) -> None:
     """Reopening takes place, also when there is nothing to write."""
     writer = bench.writer()
