@@ -1,4 +1,4 @@
-"""Compiles ``load.c`` and runs it."""
+"""Compiles ``load.c``, and others, and runs it."""
 
 import hashlib
 import os
@@ -47,13 +47,13 @@ class Result:
 
 
 @cache
-def program() -> Path:
+def program(source: Path = SOURCE) -> Path:
     """Return the compiled program; compiles it when its source has changed.
 
     Raises:
         NoCompilerError: there is no C compiler.
     """
-    target = ROOT / f".cache/benchmarks/load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    target = ROOT / f".cache/benchmarks/{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     if target.exists():
         return target
     compiler = shlex.split(os.environ.get("CC", "cc"))
@@ -63,7 +63,7 @@ def program() -> Path:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(f".{os.getpid()}")
-    subprocess.run([*compiler, "-O2", "-o", unfinished, SOURCE], check=True)
+    subprocess.run([*compiler, "-O2", "-o", unfinished, source], check=True)
     unfinished.rename(target)
     return target
 

@@ -33,9 +33,11 @@ class Program:
     servers: Sequence[ServiceMixIn[Any, Any]]
     """Bound already."""
     banner: str
-    """What to tell whoever starts it: where it is, and how to talk to it."""
+    """What to tell whoever starts it: where it is, and how to talk to it. Nothing: standard output is taken."""
     collectors: Iterable[Collector] = ()
     """Its own metrics."""
+    finish: Callable[[], None] = lambda: None
+    """Called once all servers have ended: to write what they left to be written."""
 
 
 class ListenError(Exception):
@@ -103,8 +105,12 @@ def main(
         return _fail(f"{program}: {error}", 1)
     for server in servers:
         server.drain_timeout = chosen.drain_timeout
-    print(made.banner, flush=True)  # noqa: T201 -- for whoever started the program, not for the log
-    return serve(*servers)
+    if made.banner:
+        print(made.banner, flush=True)  # noqa: T201 -- for whoever started the program, not for the log
+    try:
+        return serve(*servers)
+    finally:
+        made.finish()
 
 
 def _status(program: str, settings: ServerSettings, made: Program) -> list[ServiceMixIn[Any, Any]]:

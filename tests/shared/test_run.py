@@ -264,3 +264,16 @@ def test_restart_with_metrics(start: Start) -> None:
     finally:
         os.kill(successor, signal.SIGTERM)
     run.end()
+
+
+def test_what_is_left_is_finished_at_the_end() -> None:
+    """A program without a banner prints nothing, and finishes what its servers left once they have ended."""
+    code = PROGRAM.replace(
+        'return Program(servers, " ".join(str(server.server_address[1]) for server in servers), [GREETED])',
+        "threading.Timer(0, servers[0].shutdown).start()\n"
+        '    return Program(servers, "", finish=lambda: print([server.state.value for server in servers]))',
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (done.returncode, done.stdout) == (0, "['closed']\n")

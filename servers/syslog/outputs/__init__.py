@@ -1,0 +1,48 @@
+"""Where records go. Each output has a queue and a thread of its own, so that none waits for another.
+
+=============  =====================================================================================
+``writer``     the queue in front of an output, what happens when it is full, and trying again
+``file``       lines in a file, or on standard output
+``rotation``   when a file has had enough, and what becomes of it then
+``database``   SQLite
+``forward``    a collector, over TCP or TLS
+``spool``      what it has not got yet
+``chosen``     those that the settings ask for
+=============  =====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from servers.syslog.record import Record
+
+__all__ = ["Output"]
+
+
+class Output(Protocol):
+    """Where records go. One thread at a time calls it."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write records, and all that earlier calls left to be written.
+
+        It remembers what it could not write, so that nothing is written twice: the next call, with no records maybe,
+        goes on from there.
+
+        Raises:
+            OSError: some of it could not be written so far.
+        """
+        ...
+
+    def reopen(self) -> None:
+        """Open anew what is open, since logrotate(8) may have renamed it.
+
+        Raises:
+            OSError: it cannot be opened, and goes on as it was.
+        """
+        ...
+
+    def close(self) -> None:
+        """Make sure that what was written is kept, and give back what is held."""
+        ...
