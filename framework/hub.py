@@ -186,14 +186,18 @@ class Hub:
 
     def wait_readable(self, descriptor: int) -> None:
         """Park until ``descriptor`` has input, or an end or an error to tell."""
-        self.readers[descriptor] = self.current()
+        self.on_readable(descriptor, self.current())
+        self.switch()
+
+    def on_readable(self, descriptor: int, waiter: Waiter) -> None:
+        """Switch to ``waiter`` when ``descriptor`` has input, or an end or an error to tell; it takes itself back."""
+        self.readers[descriptor] = waiter
         if descriptor not in self.registered:
             self.registered.add(descriptor)
             self._epoll.register(descriptor, _IN)
         elif self.muted and descriptor in self.muted:
             self.muted.discard(descriptor)
             self._epoll.modify(descriptor, _IN)
-        self.switch()
 
     def wait_writable(self, descriptor: int) -> None:
         """Park until ``descriptor`` takes output."""
