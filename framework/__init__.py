@@ -22,8 +22,13 @@ Services, which are opt-in on top of it:
 ====================  ===================================================================================
 ``service``           ``ServiceMixIn``: what makes a server a service; read it second
 ``lifecycle``         its states as a table; ``DrainResult``
-``connections``       ``Connection``: a socket that knows what it is doing; the registry; ``Reader``
-``events``            what a service tells about itself; ``Observer``; logging as one of them
+``limits``            what a service lets its peers take: every limit, with its default and the reason for it
+``connection``        ``Connection``: a socket that knows what it is doing; ``reader``: its input as a file
+``connections``       the registry of who is open; ``info``: that, as a snapshot
+``requests``          all that runs, and how it is brought to an end; ``lingering``: a close that loses no reply
+``deadlines``         the sweep that enforces them; ``peers``: who counts as one, and how often each may come
+``accept_errors``     what an error of accept(2) means, and what is done without descriptors
+``events``            what a service tells about itself; ``observers``: to whom; ``logs``: logging as one of them
 ``pool``              ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``workers``           the threads of a pool, and what they wait on
 ``greenlets``         ``GreenletMixIn``: a request in a greenlet, all on one hub (extra ``greenlets``)
@@ -129,15 +134,37 @@ if TYPE_CHECKING:
     from framework.addresses import AddressError as AddressError
     from framework.addresses import Endpoint as Endpoint
     from framework.addresses import at as at
+    from framework.batches import DatagramBatchHandler as DatagramBatchHandler
+    from framework.batches import DatagramBatchMixIn as DatagramBatchMixIn
+    from framework.batches import UDPBatchService as UDPBatchService
+    from framework.batches import UnixDatagramBatchService as UnixDatagramBatchService
+    from framework.connection import Connection as Connection
+    from framework.connection import HandshakeError as HandshakeError
+    from framework.connection import Phase as Phase
+    from framework.events import CloseReason as CloseReason
+    from framework.greenlets import GreenletMixIn as GreenletMixIn
+    from framework.greenlets import GreenletTCPService as GreenletTCPService
+    from framework.greenlets import GreenletUnixStreamService as GreenletUnixStreamService
+    from framework.info import ConnectionInfo as ConnectionInfo
+    from framework.info import ServiceInfo as ServiceInfo
+    from framework.lifecycle import DrainResult as DrainResult
+    from framework.lifecycle import ServerState as ServerState
+    from framework.lifecycle import ServerStateError as ServerStateError
+    from framework.logs import ConnectionLoggingObserver as ConnectionLoggingObserver
+    from framework.logs import LoggingObserver as LoggingObserver
+    from framework.observers import Observer as Observer
     from framework.pool import PoolTCPService as PoolTCPService
     from framework.pool import PoolUnixStreamService as PoolUnixStreamService
     from framework.pool import ThreadPoolMixIn as ThreadPoolMixIn
     from framework.prefork import PreforkMixIn as PreforkMixIn
+    from framework.proxy import ProxyMixIn as ProxyMixIn
+    from framework.reader import LineTooLongError as LineTooLongError
     from framework.service import ServiceMixIn as ServiceMixIn
     from framework.service import TCPService as TCPService
     from framework.service import ThreadingTCPService as ThreadingTCPService
     from framework.service import ThreadingUnixStreamService as ThreadingUnixStreamService
     from framework.service import UnixStreamService as UnixStreamService
+    from framework.tls import TLSMixIn as TLSMixIn
     from framework.unix_service import PeerCredentials as PeerCredentials
     from framework.unix_service import UnixPeer as UnixPeer
 
@@ -146,15 +173,37 @@ _SERVICES = {
     "AddressError": "addresses",
     "Endpoint": "addresses",
     "at": "addresses",
+    "DatagramBatchHandler": "batches",
+    "DatagramBatchMixIn": "batches",
+    "UDPBatchService": "batches",
+    "UnixDatagramBatchService": "batches",
+    "Connection": "connection",
+    "HandshakeError": "connection",
+    "Phase": "connection",
+    "CloseReason": "events",
+    "GreenletMixIn": "greenlets",
+    "GreenletTCPService": "greenlets",
+    "GreenletUnixStreamService": "greenlets",
+    "ConnectionInfo": "info",
+    "ServiceInfo": "info",
+    "DrainResult": "lifecycle",
+    "ServerState": "lifecycle",
+    "ServerStateError": "lifecycle",
+    "ConnectionLoggingObserver": "logs",
+    "LoggingObserver": "logs",
+    "Observer": "observers",
     "PoolTCPService": "pool",
     "PoolUnixStreamService": "pool",
     "ThreadPoolMixIn": "pool",
     "PreforkMixIn": "prefork",
+    "ProxyMixIn": "proxy",
+    "LineTooLongError": "reader",
     "ServiceMixIn": "service",
     "TCPService": "service",
     "ThreadingTCPService": "service",
     "ThreadingUnixStreamService": "service",
     "UnixStreamService": "service",
+    "TLSMixIn": "tls",
     "PeerCredentials": "unix_service",
     "UnixPeer": "unix_service",
 }

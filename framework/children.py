@@ -5,7 +5,7 @@ its own at once. Three things pass between the two, none of which a handler can 
 
 1. *End soon* is one octet in a pipe that nobody reads, so every child sees it, and so is the parent's death:
    no signal, which would interrupt the handler or run what the program installed for it.
-2. *Why it ended* is one octet of shared memory, since a process that crashes leaves it as it was.
+2. *How it ended* is a word of shared memory, since a process that crashes leaves it as it was.
 3. *It has ended* is a pidfd turning readable (pidfd_open(2)), where the system has it: the loop wakes.
 """
 
@@ -15,15 +15,19 @@ import contextlib
 import mmap
 import os
 import signal
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-from framework.events import CloseReason, ConnectionClosed, Observer
+from framework.events import CloseReason, ConnectionClosed
+from framework.observers import Observer
 
 __all__ = ["Child", "Children"]
 
 _REASONS = tuple(CloseReason)
+# Which of these it was, counted from 1 on; octets received; octets sent.
+_WORD = struct.Struct("=BQQ")
 
 
 class Child(Observer):
@@ -32,7 +36,7 @@ class Child(Observer):
     def __init__(self, request: Any, address: Any) -> None:
         self.request = request
         self.address = address
-        self._word = mmap.mmap(-1, 1)  # shared, and nobody else's
+        self._word = mmap.mmap(-1, _WORD.size)  # shared, and nobody else's
         self._pid = 0
         self._pidfd = -1
 
@@ -48,13 +52,19 @@ class Child(Observer):
             self._pidfd = os.pidfd_open(pid)
 
     def connection_closed(self, event: ConnectionClosed) -> None:
-        """Leave word why the connection was closed; in the child."""
-        self._word[0] = 1 + _REASONS.index(event.reason)
+        """Leave word how the connection was closed; in the child."""
+        _WORD.pack_into(self._word, 0, 1 + _REASONS.index(event.reason), event.received, event.sent)
 
     @property
     def reason(self) -> CloseReason | None:
         """Why the child closed its connection; ``None`` if it did not come to that."""
         return _REASONS[self._word[0] - 1] if self._word[0] else None
+
+    @property
+    def octets(self) -> tuple[int, int]:
+        """Return how many octets its connection had received and sent when the child closed it."""
+        _, received, sent = _WORD.unpack_from(self._word)
+        return received, sent
 
     def kill(self) -> None:
         """End the child, whatever it does; nobody else, should its process id have been given away."""

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from framework.connections import LINE_LIMIT, Connection, Phase
+from framework.connection import Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub, Waiter, running_hub
+from framework.reader import LINE_LIMIT
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -98,6 +99,7 @@ class GreenConnection(Connection):
         except BlockingIOError:
             data = self.raw_recv(bufsize)
         self.phase = _BUSY
+        self.received += len(data)
         if not data and self.reason is None:
             self.reason = CloseReason.PEER
         return data
@@ -124,6 +126,7 @@ class GreenConnection(Connection):
             with memoryview(data) as octets:
                 self._send_rest(octets, sent, flags)
         self.phase = before
+        self.sent += len(data)
 
     # -- how octets come and go: by waiting on the hub ---------------------------------------------------------
 
@@ -189,6 +192,14 @@ class GreenConnection(Connection):
             _within(timeout, self.hub.wait_writable, self.descriptor, self.hub.writers)
         else:
             raise BlockingIOError
+
+    def writable_within(self, seconds: float) -> bool:
+        """Wait until the connection takes output, for ``seconds`` at most; tell whether it does. For an ``Outbox``."""
+        try:
+            _within(seconds, self.hub.wait_writable, self.descriptor, self.hub.writers)
+        except TimeoutError:
+            return False
+        return True
 
     # -- timeouts, as sockets have them; the descriptor itself never blocks ----------------------------------------
 

@@ -16,10 +16,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from greenlet import GreenletExit, getcurrent, greenlet
+try:
+    from greenlet import GreenletExit, getcurrent, greenlet
+except ModuleNotFoundError as error:
+    fix = "pip install 'socketserver-framework[greenlets]'"
+    raise ModuleNotFoundError(f"{error}, which framework.greenlets needs: {fix}", name=error.name) from None
 
 from framework._types import AddressT, InetAddressT, RequestT
-from framework.connections import Connection
+from framework.connection import Connection
 from framework.cooperative import Event, Lock, Queue, at_turn_end, run_in_thread, sleep
 from framework.green_connection import GreenConnection, connect
 from framework.hub import Hub, running_hub

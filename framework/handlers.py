@@ -148,9 +148,10 @@ class ExchangeHandler(StreamRequestHandler[ServerT, AddressT]):
 
 
 class DatagramRequestHandler(BaseRequestHandler[ServerT, DatagramRequest, AddressT]):
-    """Serves a datagram through two files; what ``wfile`` holds in the end is the reply, even if empty.
+    """Serves a datagram through two files; what ``wfile`` holds in the end is the reply.
 
-    A peer without an address (an unbound Unix socket) gets none.
+    An empty one is sent too, as ever, except by a service. A peer without an address (an unbound Unix socket)
+    gets none.
     """
 
     packet: bytes
@@ -167,8 +168,11 @@ class DatagramRequestHandler(BaseRequestHandler[ServerT, DatagramRequest, Addres
     def finish(self) -> None:
         """Send the reply as one datagram."""
         # recvfrom() gives None for a sender that bound no address, or '' on some systems (unix(7)).
-        if self.client_address is not None and self.client_address != "":
-            self.socket.sendto(self.wfile.getvalue(), self.client_address)  # type: ignore[call-overload]
+        if self.client_address is None or self.client_address == "":
+            return
+        reply = self.wfile.getvalue()
+        if reply or getattr(self.server, "_sends_empty_replies", True):
+            self.socket.sendto(reply, self.client_address)  # type: ignore[call-overload]
 
 
 class SocketWriter(io.BufferedIOBase):

@@ -8,16 +8,21 @@ must neither block on a peer that does not read nor remember for it without boun
 3. A flush excludes other flushes of the same outbox but waits for none: the one that runs looks again
    before it leaves. So the order of ``put()`` is the order on the wire.
 4. What the system does not take at once is left to the ``Flusher``, one thread for all outboxes.
-5. More than ``limit`` unsent octets end the connection: what was queued is dropped, both directions are
+5. A handler with much to say to its own client calls ``wait_for_room()`` now and then, and so waits for that
+   client alone; in a greenlet, it parks.
+6. More than ``limit`` unsent octets end the connection: what was queued is dropped, both directions are
    shut down, and the connection's own handler meets the end of its input and cleans up as always.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
+import select
 import selectors
 import socket as _socket
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
@@ -50,7 +55,6 @@ class Outbox:
         "_clogged",
         "_closed",
         "_connection",
-        "_emptied",
         "_farewell",
         "_flusher",
         "_guard",
@@ -72,7 +76,6 @@ class Outbox:
         self._queue: deque[bytes] = deque()
         self._size = 0
         self._guard = threading.Lock()  # of the queue, its size and the states below; held for no I/O
-        self._emptied = threading.Condition(self._guard)
         self._sending = threading.Lock()  # held by the flush that runs
         self._clogged = False  # the flusher will go on; others need not try
         self._overflowed = False
@@ -111,6 +114,22 @@ class Outbox:
             finally:
                 self._sending.release()
 
+    def wait_for_room(self, timeout: float = 30.0, *, unsent: int | None = None) -> bool:
+        """Wait up to ``timeout`` seconds until no more than ``unsent`` octets are, or half the limit.
+
+        For the connection's own handler, and in none of the caller's locks.
+
+        Returns:
+            Whether that is so, and the connection not given up.
+        """
+        enough = self._limit // 2 if unsent is None else unsent
+        end = time.monotonic() + timeout
+        self.flush()
+        while self._size > enough and (left := end - time.monotonic()) > 0:
+            self._writable_within(left)
+            self.resume()
+        return self._size <= enough and not self._lost
+
     def close(self, timeout: float = 1.0) -> bool:
         """Refuse more, and wait up to ``timeout`` seconds until everything is sent.
 
@@ -119,17 +138,24 @@ class Outbox:
         Returns:
             Whether everything was sent.
         """
-        self.flush()
+        sent = self.wait_for_room(timeout, unsent=0)
         with self._guard:
-            # The size and not the queue, which is empty while another thread sends what was in it.
-            self._emptied.wait_for(lambda: not self._size, timeout)
-            sent = not self._size and not self._lost
             self._closed = True
             self._drop()
         self._flusher.forget(self)
         # The caller will close the descriptor, whose number may come back: no flush may still be sending on it.
         with self._sending:
             return sent
+
+    def _writable_within(self, seconds: float) -> None:
+        """Wait until the connection takes more, or has ended; on a hub, as its connections do."""
+        parks = getattr(self._connection, "writable_within", None)
+        if parks is not None:
+            parks(seconds)
+        elif (descriptor := self.fileno()) >= 0:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll(math.ceil(seconds * 1000))
 
     def fileno(self) -> int:
         """Return the connection's descriptor, or -1 when it is closed."""
@@ -174,8 +200,6 @@ class Outbox:
             if sent < len(data):
                 self._queue.appendleft(data[sent:])
                 self._clogged = True
-            elif not self._size:
-                self._emptied.notify_all()
         if self._clogged:
             self._flusher.watch(self)
 
@@ -183,7 +207,6 @@ class Outbox:
         self._lost = self._lost or self._size > 0
         self._queue.clear()
         self._size = 0
-        self._emptied.notify_all()
 
     def _give_up(self) -> None:
         # OSError: no room for the farewell, or the peer has gone already.

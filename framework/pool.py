@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework._loop import Loop, Waker
 from framework._types import AddressT, InetAddressT, RequestT
-from framework.connections import Connection
+from framework.connection import Connection
 from framework.events import Saturated
 from framework.inet import TCPServer
 from framework.service import ServiceMixIn
@@ -120,9 +120,9 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
         if workers is not None:
             workers.join(deadline)  # datagrams are in no registry
 
-    def service_actions(self) -> None:
+    def _turn(self) -> None:
         """Sweep, see whether to accept, and whether there is anybody to."""
-        super().service_actions()
+        super()._turn()
         workers = self.__workers
         if workers is None:
             return

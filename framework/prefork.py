@@ -24,7 +24,7 @@ import socket as _socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from framework._types import AddressT, RequestT
 from framework.inet import TCPServer
@@ -32,7 +32,6 @@ from framework.lifecycle import DrainResult, ServerState, ServerStateError
 from framework.server import selector_class, waker
 from framework.service import ServiceMixIn
 from framework.supervisor import Supervisor
-from framework.threads import ThreadingMixIn
 from framework.worker_process import SETTLE, Leave, Pause, Worker
 
 if TYPE_CHECKING:
@@ -242,16 +241,9 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         if self.max_requests is not None:
             limit = self.max_requests + random.randint(0, self.max_requests // 10)  # noqa: S311 -- no secret
             self.__requests = itertools.count(1 - limit)
-        server: Any = self
-        threads_of_datagrams = mine.type == _socket.SOCK_DGRAM and isinstance(self, ThreadingMixIn)
-        if threads_of_datagrams:
-            # A drain waits for connections; the thread of a datagram would end with the process.
-            server.daemon_threads, server.block_on_close = False, True
         self.setup_worker()
         intervals = [self.__poll_interval, self.heartbeat_timeout and self.heartbeat_timeout / 4]
         super().serve_forever(min((interval for interval in intervals if interval is not None), default=None))
-        if threads_of_datagrams:
-            server._threads.join()  # noqa: SLF001 -- the mix-in's own
         if not worker.left:  # a handler ended the loop by itself
             worker.tell_drained(self._end_requests(self.drain_timeout))
 
@@ -292,9 +284,9 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         last.start()
         super().shutdown()
 
-    def service_actions(self) -> None:
+    def _turn(self) -> None:
         """Show that the loop turns."""
-        super().service_actions()
+        super()._turn()
         if self.__worker is not None:
             self.__worker.beat(self._open_requests())
             self.__turned.set()

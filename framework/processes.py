@@ -1,4 +1,16 @@
-"""``ForkingMixIn``: each request in a process of its own (fork(2))."""
+"""``ForkingMixIn``: each request in a process of its own (fork(2)).
+
+A child has one thread, the one that forked, and a copy of everything else. In a program with further threads:
+
+- A lock that one of those held at that moment stays held in the child for ever. The framework's own and that
+  of ``logging`` are made anew; OpenSSL's are not, nor that of a module under import, a library's or a program's.
+  So no other thread should do TLS while a server forks, and a handler should import nothing late.
+- Every descriptor is in the child, too, until it ends. Who waits for the end of a pipe or of a connection in the
+  parent, as ``subprocess.Popen()`` does for a moment, may wait for the requests that were forked meanwhile.
+
+CPython warns of forking among threads from 3.12 on. Where it cannot be avoided, put the server into a process of
+its own: a service (``PreforkMixIn``, ``ServiceMixIn``) then runs there by ``serve()`` alone.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, cast
 
 from framework._types import AddressT, RequestT
-from framework.connections import Connection, HandshakeError
+from framework.connection import Connection, HandshakeError
 from framework.proxy_protocol import MAX_HEADER, ProxyHeader, ProxyHeaderError, parse
 from framework.service import ServiceMixIn
 

@@ -67,6 +67,8 @@ class BaseServer(Generic[RequestT, AddressT]):
 
     # While serve_forever() runs: what shutdown() wakes.
     __loop: Loop | None = None
+    # Whether a handler of datagrams that wrote nothing replies all the same, with nothing: the letter.
+    _sends_empty_replies: bool = True
     # Whether the last get_request() met an error that the next would meet again.
     __starved: bool = False
 
@@ -133,11 +135,14 @@ class BaseServer(Generic[RequestT, AddressT]):
                         break  # type: ignore[unreachable] # not for mypy to know: another thread set it
                     if ready:
                         self._handle_request_noblock()
-                    self.service_actions()
+                    self._take_actions()
         finally:
             self.__loop = None
             self.__shutdown_request = False
             self.__is_shut_down.set()
+
+    def _take_actions(self) -> None:
+        self.service_actions()
 
     def _open_loop(self) -> Loop:
         """Return what ``serve_forever()`` is to wait with."""

@@ -8,16 +8,12 @@ It keeps every hook of ``BaseServer`` and adds, around them:
 - deadlines: for the next request, for the rest of one, for taking a reply, for a connection's whole life;
 - accepting in bursts, a pause when the system is out of descriptors, a close that loses no reply;
 - events, and logging as one observer of them.
-
-A deadline is enforced by a sweep over all connections at each turn of the loop: reading and writing stay as
-cheap as they were, and a deadline comes true up to half a second late.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import math
 import os
 import selectors
@@ -26,17 +22,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework.accept_errors import AcceptErrors
 from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
-from framework.children import Child, Children
-from framework.connections import LINE_LIMIT, Connection, Connections, HandshakeError, LineTooLongError, Phase
+from framework.children import Child
+from framework.connection import Connection, HandshakeError, Phase
+from framework.deadlines import TICK, sweep, tick
 from framework.events import (
     AcceptFailed,
+    ActionsFailed,
     CloseReason,
     ConnectionClosed,
     ConnectionOpened,
@@ -46,9 +44,6 @@ from framework.events import (
     Event,
     HandlerFailed,
     HandshakeFailed,
-    LoggingObserver,
-    Observer,
-    Observers,
     Overloaded,
     Recovered,
     Rejected,
@@ -56,17 +51,23 @@ from framework.events import (
 )
 from framework.handover import adopt, endpoint_of
 from framework.inet import TCPServer, UDPServer
+from framework.info import ConnectionInfo, ServiceInfo
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
+from framework.limits import Limits
+from framework.lingering import linger
 from framework.listeners import locate
+from framework.logs import LoggingObserver
+from framework.observers import Observer, Observers
+from framework.peers import Rates, group_of
 from framework.processes import ForkingMixIn, wait_for_any
-from framework.server import LASTING_ERRORS, REST
+from framework.reader import LineTooLongError
+from framework.requests import FRESH, GRACE, Requests
+from framework.server import REST, BaseServer
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
 from framework.unix_service import UnixListener
 
 __all__ = [
-    "ConnectionInfo",
-    "ServiceInfo",
     "ServiceMixIn",
     "TCPService",
     "ThreadingTCPService",
@@ -74,23 +75,6 @@ __all__ = [
     "UnixStreamService",
 ]
 
-# accept(2) failed for the one connection it would have returned (its manual page, section "Error handling").
-_TRANSIENT = frozenset(
-    {
-        errno.EAGAIN,
-        errno.ECONNABORTED,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EINTR,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENONET,
-        errno.ENOPROTOOPT,
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EPROTO,
-    }
-)
 # What a handler meets because of its client; no fault of the program.
 _CLIENT_FAULTS = (
     (ConnectionError, CloseReason.PEER),
@@ -100,81 +84,17 @@ _CLIENT_FAULTS = (
 
 # Looked up for each connection, and a lookup on an Enum costs a call up to Python 3.11.
 _SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
-_PEER, _TIMEOUT = CloseReason.PEER, CloseReason.TIMEOUT
 
 _SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 
-# Half a second late is nothing to deadlines of a minute; two turns a second cost nothing.
-_TICK = 0.5
-# After a connection was cut, how long its handler gets to notice, in seconds.
-_GRACE = 1.0
-# How long a client that has connected may take to get its first request through, once the server drains, in seconds:
-# a round trip across the world and a retransmission (RFC 6298, section 2). Go's http.Server grants it 5 s.
-_FRESH = 1.0
-# What a connection counts when it has begun to read a line, which is one turn for the reader and one for the
-# connection, and has not written yet.
-_FIRST_READ = 2
-# Unread input that is swallowed before a close, as gunicorn does: 2 s, 64 KiB.
-_LINGER_SECONDS = 2.0
-_LINGER_OCTETS = 65536
 
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """One open connection."""
-
-    number: int
-    address: Any  # whatever the family says it is
-    phase: Phase
-    seconds: float
-    """Since it was accepted."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceInfo:
-    """A service at one moment."""
-
-    state: ServerState
-    connections: tuple[ConnectionInfo, ...]
-
-
-class ServiceMixIn(MixIn[RequestT, AddressT]):
-    """Turns a server into a service; see the module.
-
-    Seconds everywhere; ``None`` is no limit.
-    """
+class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
+    """Turns a server into a service; see the module, and ``Limits`` for what can be set."""
 
     # A restart finds connections of its predecessor in TIME_WAIT; without this it could not bind (socket(7)).
     allow_reuse_address: bool = True
-    # Ranch and waitress have 1024; the kernel cuts it to net.core.somaxconn.
-    request_queue_size: int = 1024
     # A handler that is stuck must not keep the program from ending; the registry waits for the others.
     daemon_threads: bool = True
-    # The most that UDP can carry (RFC 768), and more than Unix senders send by default.
-    max_packet_size: int = 65535
-
-    max_connections: int | None = 1024
-    """Open at once; at this number the listener pauses and clients wait in the backlog. Ranch's default."""
-    max_connections_per_peer: int | None = None
-    """Open at once from one address, or one /64 of IPv6; further ones are closed. Off: behind a proxy or a
-    shared address all clients are one peer."""
-    idle_timeout: float | None = 60
-    """For the first octet of the next request. Thousand Island waits 60 s too."""
-    read_timeout: float | None = 60
-    """For the rest of a line or a ``read(n)`` that has begun, from its first octet to its last."""
-    write_timeout: float | None = 30
-    """For the peer to take 256 KiB, or the whole of a smaller write. Thousand Island: 30 s."""
-    handshake_timeout: float | None = 5
-    """For all that comes before the handler, from when a worker takes the connection: the header of a proxy
-    and a TLS handshake, together. Ranch and Thousand Island wait 5 s too."""
-    lifetime: float | None = None
-    """For a connection as a whole. Off: protocols differ too much."""
-    drain_timeout: float = 15
-    """For the requests that run when the server closes. Thousand Island waits 15 s too."""
-    line_limit: int = LINE_LIMIT
-    """Octets of a line that ``rfile`` reads. Twisted's limit."""
-    accept_burst: int = 64
-    """Connections accepted per turn of the loop, so that those who are served get theirs."""
 
     peer_credentials: bool = False
     """Make ``client_address``, on a Unix socket, a ``UnixPeer`` with ``credentials``. Off: it costs each request."""
@@ -183,6 +103,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     """Made and attached to each new server."""
 
     _connection_class: type[Connection] = Connection
+    _sends_empty_replies = False
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
@@ -199,8 +120,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__state_guard = threading.Condition()
         self.__endpoint: Endpoint | None = None
         self.__last_turn = 0.0
-        self.__connections = Connections()
-        self.__children = Children()
+        self.__begin_requests()
         self.__observers = Observers()
         for make in self.observers:
             self.__observers.attach(make())
@@ -209,12 +129,19 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__loop: Loop | None = None
         self.__watching = False
         self.__overloaded: bool = False
-        self.__resting_until = 0.0
-        self.__accept_failing = False
-        timeouts = (self.idle_timeout, self.read_timeout, self.write_timeout, self.lifetime)
-        self.__tick = min([_TICK, *(timeout / 4 for timeout in timeouts if timeout)])
+        self.__accept_errors = AcceptErrors()
+        self.__actions_failing = False
+        self.__tick = tick(self)
         self.__next_sweep = 0.0
         self.__datagrams = issubclass(type(self), UDPServer)
+        # Those that run on the loop are over when it goes on, and children are known as such.
+        hook: object = getattr(type(self), "process_request", None)
+        inline = hook is BaseServer.process_request or issubclass(type(self), ForkingMixIn)
+        self.__counts_datagrams = self.__datagrams and not inline
+        rate = self.max_datagrams_per_peer
+        self.__rates = None if rate is None else Rates(rate)
+        self.__dropping: object = None
+        self.__dropped = 0
         self.__listener: _socket.socket | None = None
         self.__family = self.__kind = 0
         self.__accepts_itself = (
@@ -224,6 +151,17 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if self.__datagrams and owner is ServiceMixIn:
             # Datagram sockets know no TIME_WAIT; there it would let a second server take the port (socket(7)).
             self.allow_reuse_address = False
+
+    def __begin_requests(self) -> None:
+        self.__requests = Requests(self.__collect)
+        self.__connections = self.__requests.connections
+        self.__children = self.__requests.children
+
+    def __collect(self, seconds: float) -> None:
+        """Wait for a child to end."""
+        if isinstance(self, ForkingMixIn):
+            wait_for_any(list(self.active_children or ()), seconds)
+            self.collect_children()
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -253,9 +191,12 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         return ServiceInfo(
             self.__state,
             tuple(
-                ConnectionInfo(each.number, each.address, each.phase, now - each.opened)
+                ConnectionInfo(
+                    each.number, each.address, each.phase, now - each.opened, each.received, each.sent
+                )
                 for each in self.__connections
             ),
+            self.__dropped,
         )
 
     def _tell(self, event: Event) -> None:
@@ -310,7 +251,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         super().server_activate()
         self.__take(Step.ACTIVATE)
 
-    def serve_forever(self, poll_interval: float | None = _TICK) -> None:
+    def serve_forever(self, poll_interval: float | None = TICK) -> None:
         """Serve until ``shutdown()``.
 
         Raises:
@@ -324,12 +265,15 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self.__watching = True  # the base's loop begins so
         self.__stopped.clear()
         self.__thread = threading.current_thread()
+        if not self.__datagrams:
+            self.__accept_errors.keep_reserve()
         try:
             self.socket.settimeout(None if self.__datagrams else 0)
             super().serve_forever(min(self.__tick, math.inf if poll_interval is None else poll_interval))
         finally:
             with contextlib.suppress(OSError):  # another thread closed it
                 self.socket.settimeout(timeout)
+            self.__accept_errors.give_up_reserve()
             self.__watching = False
             self.__connections.poke()
             with self.__state_guard:
@@ -404,67 +348,21 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
         return result
 
-    def __requests(self) -> set[object]:
-        """Return what a drain waits for: connections, and the children that have none since they serve a datagram."""
-        lone = (child for child in self.__children if not isinstance(child.request, Connection))
-        return {*self.__connections, *lone}
-
     def _open_requests(self) -> int:
         """Return how many requests a drain would wait for."""
-        return len(self.__requests())
+        return len(self.__requests)
 
     def _end_requests(self, seconds: float) -> DrainResult:
         """Ask every request to end, and after ``seconds`` end it."""
-        asked = self.__requests()
-        self._ask_to_end(fresh=False)
-        first = min(_FRESH, seconds)
-        # The loop may be accepting one just now: it is over when the loop has let go of the listener, too.
-        over = self.__wait_for_requests(first) and self.__connections.wait_for(
-            lambda _: not self.__watching, first
-        )
-        if not over:
-            self._ask_to_end()
-            over = self.__wait_for_requests(seconds - first)
-        late = set[object]() if over else self.__requests()
-        if late:
-            self._cut_all()
-        self.__wait_for_requests(_GRACE if late else 0)
-        abandoned = late & self.__requests()
-        return DrainResult(len(asked - late), len(late) - len(abandoned), len(abandoned))
+        return self.__requests.drain(seconds, lambda: not self.__watching)
 
-    def __wait_for_requests(self, seconds: float) -> bool:
-        """Wait until all have ended, for ``seconds`` at most; tell whether they have."""
-        deadline = time.monotonic() + seconds
-        if isinstance(self, ForkingMixIn):
-            # Whether or not the loop still runs, which would collect them too.
-            while self.__children and (left := deadline - time.monotonic()) > 0:
-                wait_for_any(list(self.active_children or ()), left)
-                self.collect_children()
-        left = max(deadline - time.monotonic(), 0)
-        return self.__connections.wait_for(lambda count: count == 0, left) and not self.__children
-
-    def _ask_to_end(self, *, fresh: bool = True) -> None:
-        """Let connections that wait for a request meet the end of their input, now or when they wait next.
-
-        Args:
-            fresh: also those that have only just been opened, and may not have got their first request through yet.
-        """
-        oldest = time.monotonic() - _FRESH
-        for connection in self.__connections:
-            if connection.closing:
-                continue  # and may be reading what is left, for a bounded time
-            if not fresh and connection.opened > oldest and connection.turns <= _FIRST_READ:
-                continue
-            connection.drained = True
-            if connection.phase is Phase.IDLE:
-                connection.end_input(CloseReason.DRAIN)
-        self.__children.tell_to_end()  # who look at their connections likewise
+    def _ask_to_end(self) -> None:
+        """Let connections that wait for a request meet the end of their input, now or when they wait next."""
+        self.__requests.ask_to_end()
 
     def _cut_all(self) -> None:
         """End all connections, both ways, and all children."""
-        for connection in self.__connections:
-            connection.cut(CloseReason.DRAIN)
-        self.__children.kill()
+        self.__requests.cut_all()
 
     def server_close(self) -> None:
         """Close the listening socket, then drain for up to ``drain_timeout``; nobody is waited for for ever."""
@@ -493,13 +391,24 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def service_actions(self) -> None:
-        """Sweep, and watch the listener or leave it alone."""
-        super().service_actions()
+    def _take_actions(self) -> None:
+        try:
+            self.service_actions()
+        except Exception as error:
+            if not self.__actions_failing:  # the edge, once
+                self.__actions_failing = True
+                if self.__observers.wants(ActionsFailed):
+                    self.__observers.tell(ActionsFailed(error))
+        else:
+            self.__actions_failing = False
+        self._turn()
+
+    def _turn(self) -> None:
+        """Sweep, and watch the listener or leave it alone; on each turn of the loop, whatever a subclass does there."""
         now = self.__last_turn = time.monotonic()
         if now >= self.__next_sweep:
             self.__next_sweep = now + self.__tick
-            self.__sweep(now)
+            sweep(self, self.__connections, now)
         self.__watch_listener(now)
 
     def __watch_listener(self, now: float) -> None:
@@ -513,7 +422,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         loop = self.__loop
         if loop is None:
             return  # handle_request() watches for itself
-        watch = self.__state is ServerState.SERVING and not full and now >= self.__resting_until
+        watch = self.__state is ServerState.SERVING and not full and now >= self.__accept_errors.resting_until
         if watch != self.__watching:
             self.__watching = watch
             if watch:
@@ -521,35 +430,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             else:
                 loop.unwatch(self)
                 self.__connections.poke()
-
-    def __sweep(self, now: float) -> None:
-        limits = {
-            Phase.IDLE: self.idle_timeout,
-            Phase.READING: self.read_timeout,
-            Phase.WRITING: self.write_timeout,
-        }
-        for connection in self.__connections:
-            if connection.holds:
-                with contextlib.suppress(OSError):  # for the handler to meet
-                    connection.push()
-            if connection.turns != connection.seen:
-                connection.seen = connection.turns
-                connection.since = now
-            if self.lifetime is not None and now - connection.opened > self.lifetime:
-                connection.cut(CloseReason.TIMEOUT)
-                continue
-            limit = limits.get(connection.phase)
-            if limit is None or now - connection.since <= limit:
-                continue
-            if connection.closing and connection.phase is not Phase.WRITING:
-                continue
-            # The end of its input first, so that a handler may say why; what that does not end is cut.
-            if connection.phase is Phase.WRITING or connection.reason is CloseReason.TIMEOUT:
-                connection.cut(CloseReason.TIMEOUT)
-            else:
-                connection.drained = True
-                connection.end_input(CloseReason.TIMEOUT)
-                connection.since = now
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -569,7 +449,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         except OSError as error:
             self.__accept_failed(error)
             return False
-        self.__accept_failing = False
+        if self.__accept_errors.failing:
+            self.__accept_errors.over()
         if isinstance(request, Connection):
             self.__admit(request, client_address)
         else:
@@ -579,10 +460,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
     def _may_accept(self) -> bool:
         """Tell whether to take another request now: for models whose workers take them."""
         limit = self.max_connections
+        resting_until = self.__accept_errors.resting_until
         return (
             self.__state is _SERVING
             and (limit is None or len(self.__connections) < limit)
-            and (not self.__resting_until or time.monotonic() >= self.__resting_until)
+            and (not resting_until or time.monotonic() >= resting_until)
         )
 
     def __full(self) -> bool:
@@ -592,16 +474,15 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         return limit is not None and len(self.__connections) >= limit
 
     def __accept_failed(self, error: OSError) -> None:
-        if error.errno in _TRANSIENT:
-            return
-        if error.errno in LASTING_ERRORS:
-            self.__resting_until = time.monotonic() + REST
-            if self.__loop is not None:
-                self.__loop.alarm(REST)
-        if not self.__accept_failing:  # the edge, once
-            self.__accept_failing = True
-            if self.__observers.wants(AcceptFailed):
-                self.__observers.tell(AcceptFailed(error))
+        errors = self.__accept_errors
+        if errors.met(error) and self.__observers.wants(AcceptFailed):
+            self.__observers.tell(AcceptFailed(error))
+        if errors.resting_until and self.__loop is not None:
+            self.__loop.alarm(REST)
+        if self.__accepts_itself and not self.__datagrams:
+            for address in errors.turned_away(self.socket, self.accept_burst):
+                if self.__observers.wants(Rejected):
+                    self.__observers.tell(Rejected(address, RejectReason.NO_DESCRIPTOR))
 
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request; an accepted stream becomes a ``Connection``."""
@@ -627,7 +508,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
-            connection.group = _group(connection.family, client_address)
+            connection.group = group_of(connection.family, client_address)
         return cast("RequestT", connection), client_address
 
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
@@ -635,11 +516,33 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         size = self.max_packet_size
         # One octet more than is wanted: if it comes, there was more.
         data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+        if self.__rates is not None:
+            for _ in range(self.accept_burst):
+                if self.__may_send(self.__rates, client_address):
+                    break
+                data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+            else:
+                raise BlockingIOError(errno.EAGAIN, "what has come so far came too fast")
         if len(data) > size:
             data = data[:size]
             if self.__observers.wants(DatagramTruncated):
                 self.__observers.tell(DatagramTruncated(client_address, size))
         return (data, sock), client_address
+
+    def __may_send(self, rates: Rates, client_address: Any) -> bool:
+        credentials = getattr(client_address, "credentials", None)
+        peer = group_of(self.socket.family, client_address) if credentials is None else credentials.pid
+        peer = client_address if peer is None else peer
+        if rates.take(peer, time.monotonic()):
+            if self.__dropping == peer:
+                self.__dropping = None
+            return True
+        self.__dropped += 1
+        if self.__dropping != peer:  # the edge, once
+            self.__dropping = peer
+            if self.__observers.wants(Rejected):
+                self.__observers.tell(Rejected(client_address, RejectReason.PEER_RATE))
+        return False
 
     def __admit(self, connection: Connection, client_address: AddressT) -> None:
         limit = self.max_connections_per_peer
@@ -658,6 +561,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             if not self.verify_request(request, client_address):
                 self.__reject(request, client_address, RejectReason.VERIFY)
                 return
+            if self.__counts_datagrams:
+                self.__requests.begin(request)
             self.process_request(request, client_address)
         except Exception:
             try:
@@ -702,6 +607,8 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         """End the connection so that the peer gets all that was sent to it; once, whoever asks how often."""
         if not isinstance(request, Connection) or not request.number:
             super().shutdown_request(request)
+            if self.__counts_datagrams:
+                self.__requests.end(request)
             return
         if not self.__connections.claim(request):
             return
@@ -709,7 +616,7 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             if request.holds:
                 with contextlib.suppress(OSError):  # the peer has gone, and nobody is left to be told
                     request.release()
-            _linger(request)
+            linger(request)
         finally:
             try:
                 self.close_request(cast("RequestT", request))
@@ -724,7 +631,15 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
             try:
                 seconds = time.monotonic() - connection.opened
                 reason = connection.reason or CloseReason.LOCAL
-                event = ConnectionClosed(connection.number, connection.address, reason, seconds, left)
+                event = ConnectionClosed(
+                    connection.number,
+                    connection.address,
+                    reason,
+                    seconds,
+                    connection.received,
+                    connection.sent,
+                    left,
+                )
                 self.__observers.tell(event)
             finally:
                 self.__connections.settle()
@@ -760,9 +675,11 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         if code not in {0, 1} and not forced and self.__observers.wants(HandlerFailed):
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
             self.__observers.tell(HandlerFailed(child.address, ChildProcessError(f"process {pid} {how}")))
+        octets = child.octets
         child.close()
         if connection is not None and self.__connections.claim(connection):
             connection.reason = connection.reason or reason
+            connection.received, connection.sent = octets
             self.__closed(connection)
 
     def __serve_alone(self, child: Child, told: int) -> None:
@@ -779,9 +696,9 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         connection.number, connection.opened = number, opened
         # When the parent closes its own, clients are to be refused rather than wait for nobody.
         self.socket.close()
-        threading.Thread(target=self.__attend, args=(told,), daemon=True).start()
+        threading.Thread(target=self.__attend, args=(told, connection), daemon=True).start()
 
-    def __attend(self, told: int) -> None:
+    def __attend(self, told: int, connection: Connection) -> None:
         """Do for a child's only connection what the loop does for those of the parent."""
         drained_at = math.inf
         with Loop(selectors.DefaultSelector()) as loop:
@@ -793,16 +710,29 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
                     drained_at = time.monotonic()
                 now = time.monotonic()
                 if now >= drained_at:
-                    self._ask_to_end(fresh=now >= drained_at + _FRESH)
-                self.__sweep(now)
+                    self.__requests.ask_to_end(fresh=now >= drained_at + FRESH)
+                sweep(self, self.__connections, now)
+                handshake_end = connection.handshake_end
+                if connection.phase is Phase.OPENING and handshake_end and now > handshake_end + GRACE:
+                    self.__give_up(connection)
+
+    def __give_up(self, connection: Connection) -> None:
+        """End the child, whose handshake hangs although its time is over: on a lock that nobody here will release."""
+        try:
+            connection.reason = CloseReason.HANDSHAKE
+            if self.__observers.wants(HandshakeFailed):
+                error = HandshakeError("it hangs: was another thread in it when this process was forked?")
+                self.__observers.tell(HandshakeFailed(connection.number, connection.address, error))
+            self.__closed(connection)
+        finally:
+            os._exit(1)
 
     def _after_fork(self) -> None:
         """Forget, in a new process, what is the parent's: its loop, threads, locks, connections and children."""
         self.__state = ServerState.BOUND
         self.__state_guard = threading.Condition()
         self.__observers = self.__observers.after_fork()
-        self.__connections = Connections()
-        self.__children = Children()
+        self.__begin_requests()
         self.__thread = None
         self.__stopped = threading.Event()
         self.__loop = None
@@ -810,46 +740,6 @@ class ServiceMixIn(MixIn[RequestT, AddressT]):
         self._BaseServer__loop = None
         self._BaseServer__is_shut_down = threading.Event()
         self._BaseServer__shutdown_request = False
-
-
-def _linger(connection: Connection) -> None:
-    """Swallow what the peer has sent and nobody read: close(2) would answer it by a reset, which overtakes the reply.
-
-    Bounded in time and octets; where nothing is unread, as mostly, it costs one system call.
-    """
-    reason = connection.reason
-    if reason is _PEER or reason is _TIMEOUT:
-        return
-    try:
-        if connection.gettimeout() is not None:
-            connection.settimeout(None)  # else the module would wait, whatever the flags
-        swallowed = connection.swallow(_LINGER_OCTETS, _socket.MSG_DONTWAIT)
-    except OSError:
-        return
-    if not swallowed:
-        return  # the peer has closed as well
-    # Without a handler so far this is the loop, which no peer may hold up.
-    unserved = connection.phase is Phase.OPENING or reason is CloseReason.REFUSED
-    seconds = 0 if unserved else _LINGER_SECONDS
-    with contextlib.suppress(OSError):
-        _socket.socket.shutdown(connection, _socket.SHUT_WR)
-        deadline = time.monotonic() + seconds
-        while swallowed < _LINGER_OCTETS and (left := deadline - time.monotonic()) > 0:
-            connection.settimeout(left)
-            octets = connection.swallow(_LINGER_OCTETS)
-            if not octets:
-                return
-            swallowed += octets
-
-
-def _group(family: int, address: Any) -> bytes | None:
-    """Return what counts as one peer: an IPv4 address, a /64 of IPv6 (RFC 6177), nothing for Unix sockets."""
-    if family not in {_socket.AF_INET, _socket.AF_INET6}:
-        return None
-    host = ipaddress.ip_address(address[0].partition("%")[0])
-    if isinstance(host, ipaddress.IPv6Address):
-        return host.ipv4_mapped.packed if host.ipv4_mapped else host.packed[:8]
-    return host.packed
 
 
 class TCPService(ServiceMixIn, TCPServer[_socket.socket, InetAddressT]):

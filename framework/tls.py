@@ -16,7 +16,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from framework._types import AddressT, RequestT
-from framework.connections import Connection
+from framework.connection import Connection
 from framework.events import CloseReason
 from framework.inet import UDPServer
 from framework.proxy import ProxyMixIn

@@ -24,7 +24,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from framework.connections import Connection, HandshakeError, Phase, Reader
+from framework.connection import Connection, HandshakeError, Phase
+from framework.reader import Reader
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -178,6 +179,7 @@ class TLSConnection(Connection):
         # A peer must not make us shake hands again and again (CVE-2011-1473).
         context.options |= ssl.OP_NO_RENEGOTIATION
         timeout = self.gettimeout()
+        self.handshake_end = end
         self.phase = Phase.OPENING
         try:
             with tls.sending:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from framework.connections import Connection
+from framework.connection import Connection
 
 if TYPE_CHECKING:
     from framework.handlers import ExchangeHandler

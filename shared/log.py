@@ -1,16 +1,18 @@
-"""Logging for a terminal, where bytes of peers can do no harm."""
+"""Logging for a terminal or, as lines of JSON, for a program; what peers sent can do no harm in either."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Formatter", "escape", "set_up"]
+__all__ = ["Formatter", "JsonFormatter", "escape", "set_up"]
 
 # What a terminal obeys or a reader is fooled by: C0 with its newlines, DEL, C1 (ECMA-48), the line breaks of
 # Unicode, the controls of its bidirectional algorithm (UAX #9), and octets that were no UTF-8 (PEP 383).
@@ -40,8 +42,35 @@ class Formatter(logging.Formatter):
         return "\n".join(f"  | {escape(line)}" for line in super().formatException(ei).split("\n"))
 
 
-def set_up(level: int = logging.INFO) -> None:
-    """Log to standard error from here on."""
+class JsonFormatter(logging.Formatter):
+    """One object of JSON per line: ``ts`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, maybe ``exception``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line."""
+        time = datetime.fromtimestamp(record.created, UTC)
+        line = {
+            "ts": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            # Escaped before JSON does: a reader that decodes it and prints it is as safe as one of the terminal's.
+            "message": escape(record.getMessage()),
+        }
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            line["exception"] = "\n".join(map(escape, trace.split("\n")))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(level: str = "info", form: Literal["terminal", "json"] = "terminal") -> None:
+    """Log to standard error from here on.
+
+    Args:
+        level: the least that is logged: ``debug``, ``info``, ``warning``, ``error``.
+        form: for people or for programs; JSON is in UTF-8, whatever the locale says (RFC 8259, section 8.1).
+    """
+    reconfigure = getattr(sys.stderr, "reconfigure", None)  # which what stands in for it may lack
+    if form == "json" and reconfigure is not None:
+        reconfigure(encoding="utf-8")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Formatter())
-    logging.basicConfig(level=level, handlers=[handler])
+    handler.setFormatter(JsonFormatter() if form == "json" else Formatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TypeVar
 
-from framework.events import Event, Observer
+from framework.events import Event
+from framework.observers import Observer
 from framework.testing.waiting import PATIENCE, StuckError
 
 __all__ = ["Recorder"]

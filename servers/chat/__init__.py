@@ -9,7 +9,7 @@ A thread per connection, one lock around all that is shared, and nobody ever wai
 ``commands``      what a client may ask for: the table of commands, and one family of them per file
 ``client``        what a command knows of the client it serves: how to answer it, and how to tell others
 ``handler``       one conversation: read, obey, send
-``server``        the composition: which mix-ins on which server class, the lock, the goodbye
+``server``        the composition: which mix-ins on which server class, the lock, the goodbye; the program
 ``settings``      what can be set, and to what
 ================  =======================================================================================
 """

@@ -2,9 +2,9 @@
 
 import sys
 
-from servers.chat.server import ChatServer
+from servers.chat.server import program
 from servers.chat.settings import Settings
 from shared.run import main
 
 if __name__ == "__main__":
-    sys.exit(main("chat", Settings, ChatServer))
+    sys.exit(main("chat", Settings, program))

@@ -43,10 +43,11 @@ class ChatHandler(BaseRequestHandler["ChatServer", socket.socket, InetAddress]):
         # Chat is small messages, and Nagle's algorithm would hold each back for the last one's ACK (RFC 896).
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
-        host = self.client_address[0]
+        # An address that begins with a colon could be no parameter (RFC 2812, section 2.3.1); 0::1 is the same.
+        host = "0" * self.client_address[0].startswith(":") + self.client_address[0]
         user = User(_outbox(self.server, self.request, host), host, self.server.clock())
         self.client = Client(self.server, user)
-        self.server.enter(self.client)
+        self.server.enter(self.client, self.request)
 
     def handle(self) -> None:
         """Converse until one side has had enough."""

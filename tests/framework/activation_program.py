@@ -27,7 +27,8 @@ from framework import (
 )
 from framework.activation import serve
 from framework.addresses import at
-from framework.events import ConnectionOpened, Observer
+from framework.events import ConnectionOpened
+from framework.observers import Observer
 from framework.processes import ForkingMixIn
 from framework.service import ServiceMixIn
 
@@ -72,6 +73,10 @@ class DatagramAnswer(DatagramRequestHandler):
         self.wfile.write(b"%d %s" % (os.getpid(), self.packet))
 
 
+class Fatal(BaseException):
+    """What no server survives."""
+
+
 class Service(ServiceMixIn[Any, Any]):
     """What the four have in common."""
 
@@ -84,10 +89,10 @@ class Service(ServiceMixIn[Any, Any]):
             raise ValueError("bad settings")
 
     def service_actions(self) -> None:
-        """Fail if asked to."""
+        """End the loop if asked to, by what is no mere failure of an action."""
         super().service_actions()
         if (FOLDER / "fail").exists() and isinstance(self, Lines):
-            raise ValueError("asked to")
+            raise Fatal("asked to")
 
 
 class Lines(Service, ThreadingMixIn, TCPServer[Any, Any]):

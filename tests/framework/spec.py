@@ -21,8 +21,8 @@ from framework.pool import ThreadPoolMixIn
 from framework.prefork import PreforkMixIn
 from framework.service import ServiceMixIn
 from framework.tls import TLSMixIn
-from tests.framework.certificates import client_context, server_context
-from tests.framework.tunnel import tunnel
+from tests.framework.certificates import authority, server_context
+from tests.framework.tunnel import other_process, tunnel
 
 # A client that waits longer than this has found a fault; nothing in the tests waits for it to pass.
 PATIENCE = 20.0
@@ -64,7 +64,7 @@ class Transport:
                 client.bind(str(folder / f"client-{next(_numbers)}.sock"))
             client.connect(server_address)
             if self.tls:
-                with tunnel(client, client_context()) as inside:
+                with tunnel(client, authority().cert_pem.bytes()) as inside:
                     yield inside
             else:
                 yield client
@@ -93,6 +93,7 @@ class Model:
         bases = (*self.mixins, transport.server)
         body: dict[str, Any] = {"address_family": transport.family, "allow_reuse_address": not transport.unix}
         if transport.tls:
+            other_process()
             bases = (TLSMixIn, *bases)
             body["ssl_context"] = server_context()
         return type(f"{self.name}_{transport.name}", bases, body)

@@ -290,7 +290,7 @@ def test_a_server_that_fails_ends_the_others(program: Program) -> None:
     program.make("fail")
     program.hear("STOPPING=1")
     assert program.wait() == 1
-    assert "ValueError: asked to" in program.told()
+    assert "Fatal: asked to" in program.told()
 
 
 # -- reloading -----------------------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from framework.batches import (
     UDPBatchService,
     UnixDatagramBatchService,
 )
-from framework.events import DatagramTruncated, Observer
+from framework.events import DatagramTruncated
 from framework.greenlets import GreenletMixIn
+from framework.observers import Observer
 from tests.framework.spec import PATIENCE, serving
 
 LOOPBACK = ("127.0.0.1", 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.connections import Connection, Connections, LineTooLongError, Phase, Reader
+from framework.connection import Connection, Phase
+from framework.connections import Connections
 from framework.events import CloseReason
+from framework.reader import LineTooLongError, Reader
 from framework.testing import PATIENCE, bounded
 
 
@@ -359,6 +363,39 @@ def test_pushing_sends_what_fits(pair: Pair) -> None:
     assert connection.push()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_pushes(pair: Pair) -> None:
+    """A child that is forked while another connection's held replies leave can send its own."""
+    connection, peer = pair
+    pushing, go_on = threading.Event(), threading.Event()
+
+    class Slow(Counted):
+        def raw_send(self, data: Any, flags: int = 0, /) -> int:
+            pushing.set()
+            go_on.wait(PATIENCE)
+            return len(data)
+
+    ours, theirs = socket.socketpair()
+    with theirs, Slow(ours.family, ours.type, 0, ours.detach()) as slow:
+        slow.line_limit = 1000
+        hold(slow, theirs)
+        hold(connection, peer)
+        thread = threading.Thread(target=slow.push)
+        thread.start()
+        assert pushing.wait(PATIENCE)
+        child = os.fork()
+        if child == 0:
+            connection.release()
+            os._exit(0)
+        try:
+            assert peer.recv(100) == b"held "
+        finally:
+            go_on.set()
+            thread.join(PATIENCE)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
 def test_phases(pair: Pair) -> None:
     """A connection says what it waits for, and goes on saying so when its handler's own timeout struck."""
     connection, peer = pair
@@ -393,10 +430,12 @@ def test_writing_for_another_leaves_its_phase(pair: Pair) -> None:
 
 
 def test_a_drained_connection_reads_no_more(pair: Pair) -> None:
-    """After a drain began, the next read meets the end of the input, and the connection's end is the drain's."""
+    """After a drain began, what has come is read once, then the input ends, and the connection's end is the drain's."""
     connection, peer = pair
-    peer.sendall(b"too late\n")
+    peer.sendall(b"in time\n")
     connection.drained = True
+    assert connection.recv(100) == b"in time\n"
+    peer.sendall(b"too late\n")
     assert connection.recv(100) == b""
     assert connection.recv_into(bytearray(100)) == 0
     assert connection.reason is CloseReason.DRAIN

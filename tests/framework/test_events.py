@@ -13,16 +13,14 @@ from framework import events
 from framework.events import (
     CloseReason,
     ConnectionClosed,
-    ConnectionLoggingObserver,
     ConnectionOpened,
     DrainEnded,
     Event,
-    LoggingObserver,
-    Observer,
-    Observers,
     Overloaded,
     Recovered,
 )
+from framework.logs import ConnectionLoggingObserver, LoggingObserver
+from framework.observers import Observer, Observers
 from framework.testing import PATIENCE, Recorder, StuckError
 
 KINDS = [kind for kind in vars(events).values() if isinstance(kind, type) and Event in kind.__mro__[1:]]

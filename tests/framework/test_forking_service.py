@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +27,15 @@ from framework.events import (
     ConnectionClosed,
     ConnectionOpened,
     HandlerFailed,
-    Observer,
     Overloaded,
     Recovered,
 )
 from framework.lifecycle import DrainResult
+from framework.observers import Observer
 from framework.service import ServiceMixIn
+from framework.tls import TLSMixIn
+from framework.tls_connection import TLSConnection
+from tests.framework.certificates import client_context, server_context
 from tests.framework.spec import PATIENCE, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -285,6 +290,36 @@ def test_deadlines_hold_in_a_child(folder: Path, recorder: Recorder) -> None:
     with serving(service), connect(service) as client:
         assert client.recv(1) == b""
         assert recorder.closed() is CloseReason.TIMEOUT
+
+
+@pytest.mark.parametrize("explicit", [False, True], ids=["implicit", "starttls"])
+def test_a_child_that_hangs_in_its_handshake_is_ended(explicit: bool, recorder: Recorder) -> None:
+    """A child that was forked while another thread held a lock of OpenSSL's ends with its handshake's deadline."""
+
+    def hang(*_: object) -> None:
+        threading.Event().wait()
+
+    class StartTLS(StreamRequestHandler["Secure"]):
+        def handle(self) -> None:
+            assert isinstance(self.request, TLSConnection)
+            self.request.start_tls(self.server.ssl_context, 0.05)
+
+    class Secure(TLSMixIn, ForkingMixIn, TCPServer):
+        ssl_context = server_context()
+        implicit_tls = not explicit
+        handshake_timeout = 0.05
+
+    Secure.ssl_context.sni_callback = hang
+    incoming, hello = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client_context().wrap_bio(incoming, hello, server_hostname="localhost").do_handshake()
+    service = Secure(("127.0.0.1", 0), StartTLS)
+    service.observe(recorder)
+    with serving(service), socket.create_connection(service.server_address, PATIENCE) as client:
+        client.sendall(hello.read())
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        assert recorder.closed() is CloseReason.HANDSHAKE
 
 
 def test_a_closed_port_refuses() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from framework import StreamRequestHandler, TCPServer
-from framework.events import CloseReason, ConnectionClosed, HubHeld, Observer
+from framework.events import CloseReason, ConnectionClosed, HubHeld
 from framework.greenlets import (
     Event,
     GreenletMixIn,
@@ -23,6 +23,7 @@ from framework.greenlets import (
     run_in_thread,
     sleep,
 )
+from framework.observers import Observer
 from tests.framework.spec import PATIENCE, serving
 
 LOOPBACK = ("127.0.0.1", 0)

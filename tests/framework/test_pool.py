@@ -21,18 +21,18 @@ from framework import (
     UnixDatagramServer,
     workers,
 )
-from framework.connections import Phase
+from framework.connection import Phase
 from framework.events import (
     CloseReason,
     ConnectionClosed,
     ConnectionOpened,
     HandlerFailed,
-    Observer,
     Overloaded,
     Recovered,
     Saturated,
 )
 from framework.lifecycle import DrainResult
+from framework.observers import Observer
 from tests.framework.spec import PATIENCE, STREAMS, Model, Transport, serving
 
 SPEC_TRANSPORTS = STREAMS

@@ -30,8 +30,9 @@ from framework import (
     UDPServer,
     UnixStreamServer,
 )
-from framework.events import Observer, WorkerExited, WorkerExitReason, WorkerStarted
+from framework.events import WorkerExited, WorkerExitReason, WorkerStarted
 from framework.lifecycle import DrainResult, ServerStateError
+from framework.observers import Observer
 from framework.service import ServiceMixIn
 from framework.worker_process import Worker
 from tests.framework.spec import PATIENCE, serving

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from framework import StreamRequestHandler, TCPServer, ThreadingMixIn, UnixStreamServer
-from framework.connections import Connection
+from framework.connection import Connection
 from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed
 from framework.greenlets import GreenletMixIn
 from framework.proxy import ProxyMixIn

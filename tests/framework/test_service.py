@@ -25,9 +25,12 @@ from framework import (
     ThreadingMixIn,
     UDPServer,
     UnixDatagramServer,
+    deadlines,
+    lingering,
     service,
 )
-from framework.connections import Connection, Phase
+from framework.accept_errors import _OF_ONE_CONNECTION
+from framework.connection import Connection, Phase
 from framework.events import (
     AcceptFailed,
     CloseReason,
@@ -37,13 +40,14 @@ from framework.events import (
     DrainBegan,
     DrainEnded,
     HandlerFailed,
-    Observer,
     Overloaded,
     Recovered,
     Rejected,
     RejectReason,
 )
 from framework.lifecycle import DrainResult
+from framework.observers import Observer
+from framework.peers import group_of
 from framework.service import ServiceMixIn, TCPService, ThreadingTCPService, ThreadingUnixStreamService
 from framework.testing import (
     PATIENCE,
@@ -165,7 +169,7 @@ def test_nobody_is_accepted_after_suspend_returned() -> None:
 
 def test_shutdown_in_a_signal_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler on the thread that serves may shut the server down, and the loop does not wait for its tick."""
-    monkeypatch.setattr(service, "_TICK", 3600.0)
+    monkeypatch.setattr(deadlines, "TICK", 3600.0)
     with TCPService(LOOPBACK, BaseRequestHandler) as server:
         before = signal.signal(signal.SIGUSR1, lambda *_: server.shutdown())
         main = threading.get_ident()
@@ -345,7 +349,7 @@ def test_info() -> None:
 
 def test_the_cap_pauses_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the cap clients wait in the backlog, told once; the first that leaves lets the next in at once, told once."""
-    monkeypatch.setattr(service, "_TICK", 3600.0)
+    monkeypatch.setattr(deadlines, "TICK", 3600.0)
     settings = {"max_connections": 2, "idle_timeout": None, "read_timeout": None, "write_timeout": None}
     with watched(quick(**settings)(LOOPBACK, Echo)) as (server, recorder), clients(server, 4) as four:
         for client in four[:2]:
@@ -411,7 +415,7 @@ def test_what_counts_as_one_peer(one: str, other: str, same: bool) -> None:
     """One peer is an IPv4 address, mapped or not, or a /64 of IPv6."""
 
     def group(host: str) -> bytes | None:
-        return service._group(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, 1))
+        return group_of(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, 1))
 
     assert (group(one) == group(other)) == same
 
@@ -569,7 +573,7 @@ def test_a_line_that_is_too_long() -> None:
 # -- accepting -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", sorted(service._TRANSIENT))
+@pytest.mark.parametrize("number", sorted(_OF_ONE_CONNECTION))
 def test_errors_of_one_connection(number: int) -> None:
     """An error of accept(2) that is one connection's own is nobody else's: the next is accepted at once, untold."""
     with watched(ThreadingTCPService(LOOPBACK, Echo)) as (server, recorder):
@@ -660,7 +664,7 @@ def test_truncation_is_seen(kind: type[Any], folder: Path) -> None:
     with watched(server) as (_, recorder), socket.socket(server.address_family, socket.SOCK_DGRAM) as client:
         client.settimeout(PATIENCE)
         client.bind(LOOPBACK if kind is UDPServer else str(folder / "client"))
-        for text in (b"abcdefgh", b"abcde", b""):
+        for text in (b"abcdefgh", b"abcde", b"abc"):
             client.sendto(text, server.socket.getsockname())
             assert client.recv(100) == text[:5].upper()
         assert recorder.of(DatagramTruncated) == [DatagramTruncated(client.getsockname(), 5)]
@@ -680,7 +684,7 @@ class Long(StreamRequestHandler):
 
 def test_lingering_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that neither reads on nor closes is waited for no longer than that."""
-    monkeypatch.setattr(service, "_LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(lingering, "_SECONDS", 0.05)
     with watched(ThreadingTCPService(LOOPBACK, Long)) as (server, recorder), client_of(server) as client:
         client.sendall(b"go\n" + b"y" * 60_000)
         with client.makefile("rb") as answers:
@@ -690,7 +694,7 @@ def test_lingering_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lingering_is_bounded_in_octets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that goes on sending is listened to no further than that."""
-    monkeypatch.setattr(service, "_LINGER_SECONDS", 3600.0)
+    monkeypatch.setattr(lingering, "_SECONDS", 3600.0)
     with watched(ThreadingTCPService(LOOPBACK, Long)) as (server, recorder), client_of(server) as client:
         client.sendall(b"go\n")
 
@@ -705,7 +709,7 @@ def test_lingering_is_bounded_in_octets(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nobody_lingers_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused client that keeps talking holds up nobody."""
-    monkeypatch.setattr(service, "_LINGER_SECONDS", 3600.0)
+    monkeypatch.setattr(lingering, "_SECONDS", 3600.0)
 
     class Picky(ServiceMixIn, ThreadingMixIn, TCPServer):
         def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:

@@ -40,7 +40,7 @@ class Echo(StreamRequestHandler):
 
 def test_shutdown_waits_for_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """``shutdown()`` ends an idle service whose next tick is an hour away."""
-    monkeypatch.setattr("framework.service._TICK", 3600.0)
+    monkeypatch.setattr("framework.deadlines.TICK", 3600.0)
     settings = {"idle_timeout": None, "read_timeout": None, "write_timeout": None}
     server = type("Sleepy", (TCPService,), settings)(LOOPBACK, Echo)
     with running(server):

@@ -25,9 +25,10 @@ from framework import (
     ThreadingMixIn,
     UDPServer,
 )
-from framework.connections import Connection, HandshakeError, Phase
-from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed, Observer
+from framework.connection import Connection, HandshakeError, Phase
+from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed
 from framework.greenlets import GreenletMixIn
+from framework.observers import Observer
 from framework.service import ServiceMixIn
 from framework.testing import Recorder
 from framework.tls import TLSMixIn

@@ -1,58 +1,48 @@
-from dataclasses import dataclass
+import math
+from typing import Any
 
 import pytest
 
-from shared.settings import ServerSettings, SettingsError, at_least, between, matching, setting
-
-
-@dataclass(frozen=True)
-class Settings(ServerSettings):
-    """Settings of every kind."""
-
-    host: str = setting("127.0.0.1", "where")
-    port: int = setting(1, "which", between(0, 9))
-    long_wait: float = setting(0.5, "seconds, 100% of them", at_least(0.1))
-    word: str = setting("", "letters", matching("[a-z]*", "small letters"))
-
-
-def test_each_field_is_a_flag() -> None:
-    """A flag sets the field of its name to a value of its type, and without flags there are the defaults."""
-    given = ["--port", "2", "--long-wait", "3", "--word=abc"]
-    assert Settings.from_arguments("test", given) == Settings(port=2, long_wait=3.0, word="abc")
-    assert Settings.from_arguments("test", []) == Settings()
+from shared.settings import SettingsError
+from tests.shared.programs import Route, Settings
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("name", "value", "complaint"),
     [
-        (["--port", "10"], "--port 10: give from 0 to 9"),
-        (["--port", "1.5"], "--port 1.5: give a whole number"),
-        (["--long-wait", "x"], "--long-wait x: give a number"),
-        (["--long-wait", "nan"], "--long-wait nan: give at least 0.1"),
-        (["--long-wait", "inf"], "--long-wait inf: give at least 0.1"),
-        (["--word", "a b"], "--word a b: give small letters"),
+        ("port", 10, "--port 10: give from 0 to 9"),
+        ("long_wait", 0.0, "--long-wait 0.0: give at least 0.1"),
+        ("long_wait", math.nan, "--long-wait nan: give at least 0.1"),
+        ("long_wait", math.inf, "--long-wait inf: give at least 0.1"),
+        ("word", "a b", "--word a b: give small letters"),
+        ("bind", ("tcp://a:1", "udp://a:1"), "--bind udp://a:1: give one of tcp, unix, fd and systemd"),
+        (
+            "bind",
+            ("tcp://a:port",),
+            "--bind tcp://a:port: port: 'port' is no number",
+        ),
+        (
+            "metrics",
+            "here",
+            "--metrics here: port: there is none; write host:port, where port 0 is any that is free",
+        ),
+        ("drain_timeout", -1, "--drain-timeout -1: give from 0 to 3600"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_line(given: list[str], complaint: str) -> None:
-    """The error names the setting, its value and what to give instead."""
+def test_fields_have_rules(name: str, value: Any, complaint: str) -> None:
+    """Settings that break a rule cannot be made, and each member of a tuple has to keep it."""
     with pytest.raises(SettingsError) as caught:
-        Settings.from_arguments("test", given)
+        Settings(**{name: value})
     assert str(caught.value) == complaint
 
 
-def test_wrong_flags_end_the_program(capsys: pytest.CaptureFixture[str]) -> None:
-    """A flag that there is not, or is cut short, ends the program with status 2 and one line."""
-    with pytest.raises(SystemExit) as caught:
-        Settings.from_arguments("test", ["--por", "1"])
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == "test: unrecognized arguments: --por 1; --help lists the settings\n"
+def test_a_table_has_rules_too() -> None:
+    """A table that stands within the settings is checked when it is made."""
+    with pytest.raises(SettingsError, match="--level 8: give from 0 to 7"):
+        Route(facility="kern", level=8)
 
 
-def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help tells what each setting is about and what it is by default."""
-    with pytest.raises(SystemExit) as caught:
-        Settings.from_arguments("test", ["--help"])
-    assert caught.value.code == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "--long-wait ... seconds, 100% of them (default: 0.5)" in text
-    assert "letters (default: none)" in text
+@pytest.mark.parametrize("url", ["tcp://[::]:1", "unix:///run/x.sock?mode=0660", "fd://3", "systemd:name"])
+def test_an_endpoint_is_of_the_schemes_that_a_server_knows(url: str) -> None:
+    """Sockets that were passed go always, since only they know what they are."""
+    assert Settings(bind=(url,)).bind == (url,)

@@ -11,7 +11,7 @@ class Irc:
     def __init__(
         self, address: tuple[str, int], nick: str = "", *, receive_buffer: int | None = None
     ) -> None:
-        self.socket = socket.socket()
+        self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         self.socket.settimeout(20)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -1,0 +1,1 @@
+"""A program of somebody else's, built on the installed package alone: it counts words, over TCP."""
