@@ -56,6 +56,7 @@ class Client(Watcher):
         "reply_mode",
         "running",
         "subscriptions",
+        "table",
         "version",
         "waiter",
         "watching",
@@ -71,6 +72,7 @@ class Client(Watcher):
         self.db: Keyspace = engine.dataset.keyspaces[0]
         self.version = 2
         """Of the protocol."""
+        self.table = engine.table
         self.authenticated = not engine.config.password
         self.queue: list[Request] | None = None
         """What has come since MULTI."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servers.keyvalue.commands.table import TABLE, Table
 from servers.keyvalue.keyspace import Dataset, Keyspace
 from servers.keyvalue.memory import Ledger
 from servers.keyvalue.protocol import Request
@@ -19,6 +21,7 @@ from servers.keyvalue.scan import Cursors, Samples
 if TYPE_CHECKING:
     from servers.keyvalue.client import Client
     from servers.keyvalue.config import Config
+    from servers.keyvalue.server import KeyValueMixIn
     from servers.keyvalue.stores import Store
 
 __all__ = ["Engine", "Slow"]
@@ -50,12 +53,19 @@ class Engine:
         store: keeps what is changed; loaded here.
         config: what can be changed while the server runs.
         databases: how many.
+        table: the commands that there are.
         clock: tells the time in seconds since the epoch.
     """
 
     def __init__(
-        self, store: Store, config: Config, databases: int = 16, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        config: Config,
+        databases: int = 16,
+        table: Table = TABLE,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self.table = table
         self.store = store
         self.config = config
         self.clock = clock
@@ -72,8 +82,7 @@ class Engine:
         self.commands = self.errors = self.connections = self.blocked = self.slow_commands = 0
         self.pause: Callable[[], None] = lambda: None
         """Lets others have their turn, between two steps of something long; put here by the server."""
-        self.stop: Callable[[], None] = lambda: None
-        """Ends the server, as SHUTDOWN asks; put here by the server, too."""
+        self.servers: set[KeyValueMixIn] = set()
         self._numbers = itertools.count(1)
         self._samples: dict[Keyspace, Samples] = {}
         self._due = 0.0
@@ -142,6 +151,14 @@ class Engine:
             self._due = now + _PERIOD
         return more
 
-    def close(self) -> None:
-        """Give the store what it has not got yet, and close it."""
-        self.store.close()
+    def stop(self) -> None:
+        """End the servers, as SHUTDOWN asks; they wait for the command that asks so, which must not wait for them."""
+        servers = list(self.servers)
+        threading.Thread(target=lambda: [server.shutdown() for server in servers], name="stop", daemon=True).start()
+
+    def leave(self, server: KeyValueMixIn) -> None:
+        """Take note that a server has closed; with the last one the store closes."""
+        if server in self.servers:
+            self.servers.remove(server)
+            if not self.servers:
+                self.store.close()

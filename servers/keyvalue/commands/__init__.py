@@ -20,7 +20,7 @@ from servers.keyvalue.commands import (
     transactions,
     zranges,
 )
-from servers.keyvalue.commands.table import TABLE, Command, find
+from servers.keyvalue.commands.table import Command, find
 from servers.keyvalue.protocol import CommandError, Reply, Request
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ __all__ = [
 def execute(client: Client, request: Request) -> Reply:
     """Do what a request says, and return the reply, which may be a refusal."""
     try:
-        row = TABLE.get(request[0])
-        if row is None or row.subcommands or row.disabled or len(request) not in row.arity:
-            row = find(request)
+        row = client.table.get(request[0])
+        if row is None or row.subcommands or len(request) not in row.arity:
+            row = find(client.table, request)
         if client.gated and (instead := _at_gate(client, row, request)) is not None:
             return instead
         if not row.write:

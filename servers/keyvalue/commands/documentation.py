@@ -35,7 +35,7 @@ def describe(row: Command) -> Reply:
         first,
         last,
         step if first else 0,
-        [f"@{category}" for category in _categories(row)],
+        [f"@{category}" for category in categories(row)],
         [],
         [],
         [describe(each) for each in row.subcommands.values()],
@@ -63,7 +63,8 @@ def _group(row: Command) -> str:
     return _GROUPS.get(row.group, row.group)
 
 
-def _categories(row: Command) -> list[str]:
+def categories(row: Command) -> list[str]:
+    """Return the categories of redis' access lists that a command belongs to."""
     group = _group(row).replace("-", "")
     families = {"generic": "keyspace", "server": "admin", "transactions": "transaction"}
     found = {families.get(group, group), "fast" if "fast" in row.flags else "slow"}

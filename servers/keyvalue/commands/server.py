@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from servers.keyvalue.arguments import SYNTAX, integer
 from servers.keyvalue.commands.connection import VERSION
-from servers.keyvalue.commands.documentation import describe, document
-from servers.keyvalue.commands.table import command, find, rows
+from servers.keyvalue.commands.documentation import categories, describe, document
+from servers.keyvalue.commands.table import command, find
 from servers.keyvalue.glob import matcher
 from servers.keyvalue.memory import size_of
 from servers.keyvalue.protocol import CommandError, Reply, Several, Text
@@ -140,13 +140,13 @@ def _human(octets: float) -> str:
 @command("command", "random loading stale")
 def command_(client: Client) -> Reply:
     """Returns detailed information about all commands."""
-    return [describe(row) for row in rows()]
+    return [describe(row) for row in _rows(client)]
 
 
 @command("command|count", "loading stale")
 def command_count(client: Client) -> Reply:
     """Returns a count of commands."""
-    return sum(1 for _ in rows())
+    return len(_rows(client))
 
 
 @command("command|info", "random loading stale")
@@ -154,27 +154,29 @@ def command_info(client: Client, *names: bytes) -> Reply:
     """Returns information about one, multiple or all commands."""
     if not names:
         return command_(client)
-    return [None if row is None else describe(row) for row in map(_named, names)]
+    found = [_named(client, name) for name in names]
+    return [None if row is None else describe(row) for row in found]
 
 
 @command("command|docs", "random loading stale")
 def command_docs(client: Client, *names: bytes) -> Reply:
     """Returns documentary information about one, multiple or all commands."""
-    found = [row for row in map(_named, names) if row is not None] if names else list(rows())
-    return {row.name.encode(): document(row) for row in found}
+    found = [_named(client, name) for name in names] if names else _rows(client)
+    return {row.name.encode(): document(row) for row in found if row is not None}
 
 
 @command("command|list", "random loading stale")
 def command_list(client: Client, *filters: bytes) -> Reply:
     """Returns a list of command names."""
-    names = [row.name.encode() for row in rows()]
+    names = [row.name.encode() for row in _rows(client)]
     match [word.upper() if place < 2 else word for place, word in enumerate(filters)]:  # noqa: PLR2004 -- FILTERBY, kind
         case []:
             return names
         case [b"FILTERBY", b"PATTERN", pattern]:
             return [name for name in names if matcher(pattern.lower())(name)]
         case [b"FILTERBY", b"ACLCAT", category]:
-            return [row.name.encode() for row in rows() if category.decode("latin-1").lower() in row.flags]
+            wanted = category.decode("latin-1").lower()
+            return [row.name.encode() for row in _rows(client) if wanted in categories(row)]
         case [b"FILTERBY", b"MODULE", _]:
             return []
     raise CommandError(SYNTAX)
@@ -186,7 +188,7 @@ def command_getkeys(client: Client, *request: bytes) -> Reply:
     if not request:
         raise CommandError("ERR wrong number of arguments for 'command|getkeys' command")
     try:
-        row = find(list(request))
+        row = find(client.table, list(request))
     except CommandError as error:
         number = "wrong number" in str(error)
         what = "number of arguments specified for command" if number else "command specified"
@@ -197,9 +199,13 @@ def command_getkeys(client: Client, *request: bytes) -> Reply:
     return keys
 
 
-def _named(name: bytes) -> Command | None:
+def _rows(client: Client) -> list[Command]:
+    return [row for name, row in client.table.items() if name.islower()]
+
+
+def _named(client: Client, name: bytes) -> Command | None:
     parent, _, own = name.lower().partition(b"|")
-    row = next((row for row in rows() if row.name.encode() == parent), None)
+    row = client.table.get(parent)
     return row.subcommands.get(own.upper()) if row is not None and own else row
 
 

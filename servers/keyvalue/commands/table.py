@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from servers.keyvalue.protocol import CommandError, Reply, Request
 
-__all__ = ["TABLE", "Command", "command", "find", "rows"]
+__all__ = ["TABLE", "Command", "Table", "command", "find", "without"]
 
 Run: TypeAlias = Callable[..., Reply]
 
@@ -43,7 +43,6 @@ class Command:
     write: bool = False
     skip: int = 1
     """How many words its name has."""
-    disabled: bool = False
     subcommands: dict[bytes, Command] = field(default_factory=dict)
 
     @property
@@ -102,28 +101,44 @@ def command(
     return register
 
 
-def rows() -> Iterator[Command]:
-    """Return every command, without the subcommands."""
-    return (row for name, row in TABLE.items() if name.islower())
+Table: TypeAlias = Mapping[bytes, Command]
 
 
-def find(request: Sequence[bytes]) -> Command:
+def without(names: Iterable[str]) -> Table:
+    """Return the table without some commands or subcommands.
+
+    Raises:
+        KeyError: there is no such one.
+    """
+    table = dict(TABLE)
+    for name in names:
+        parent, _, own = name.lower().encode().partition(b"|")
+        row = table[parent]
+        if own:
+            kept = dict(row.subcommands)
+            del kept[own.upper()]
+            table[parent] = table[parent.upper()] = replace(row, subcommands=kept)
+        else:
+            del table[parent], table[parent.upper()]
+    return table
+
+
+def find(table: Table, request: Sequence[bytes]) -> Command:
     """Return the row for a request.
 
     Raises:
         CommandError: there is no such command, or the number of its arguments is wrong.
     """
-    row = TABLE.get(request[0]) or TABLE.get(request[0].upper())
-    if row is not None and row.subcommands and len(request) > 1:
+    row = table.get(request[0]) or table.get(request[0].upper())
+    if row is None:
+        # The beginnings, as redis shows them: enough to recognize, too little to flood a log.
+        begin = "".join(f"'{_printable(each)}' " for each in request[1:9])[:128]
+        raise CommandError(f"ERR unknown command '{_printable(request[0])}', with args beginning with: {begin}")
+    if row.subcommands and len(request) > 1:
         found = row.subcommands.get(request[1].upper())
         if found is None:
-            parent = row.name.upper()
-            raise CommandError(f"ERR unknown subcommand '{_printable(request[1])}'. Try {parent} HELP.")
+            raise CommandError(f"ERR unknown subcommand '{_printable(request[1])}'. Try {row.name.upper()} HELP.")
         row = found
-    if row is None or row.disabled:
-        # The beginnings, as redis shows them: enough to recognize, too little to flood a log.
-        begin = " ".join(f"'{_printable(each)}'" for each in request[1:])[:128]
-        raise CommandError(f"ERR unknown command '{_printable(request[0])}', with args beginning with: {begin}")
     if len(request) not in row.arity:
         raise CommandError(f"ERR wrong number of arguments for '{row.name}' command")
     return row
