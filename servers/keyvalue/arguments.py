@@ -49,7 +49,7 @@ def integer(text: bytes, complaint: str = NOT_AN_INTEGER) -> int:
 
 def positive(text: bytes, complaint: str = "ERR value is out of range, must be positive") -> int:
     """Return an integer that is not negative."""
-    number = integer(text, "ERR value is out of range, must be positive")
+    number = integer(text, complaint)
     if number < 0:
         raise CommandError(complaint)
     return number
@@ -59,7 +59,11 @@ def double(text: bytes, complaint: str = "ERR value is not a valid float") -> fl
     """Return a float, which may be infinite."""
     if len(text) > _DOUBLE_DIGITS or not _DOUBLE.fullmatch(text):
         raise CommandError(complaint)
-    return float(text)
+    number = float(text)
+    # Only who says so means infinity; strtod(3) calls the rest out of range.
+    if math.isinf(number) and b"n" not in text.lower():
+        raise CommandError(complaint)
+    return number
 
 
 def decimal(text: bytes, complaint: str = "ERR value is not a valid float") -> Decimal:
@@ -127,30 +131,29 @@ def window(start: int, stop: int, size: int) -> tuple[int, int]:
 
 def score_bounds(low: bytes, high: bytes) -> Bounds:
     """Return a range of scores, where ``(`` leaves out the bound itself."""
-    complaint = "ERR min or max is not a float"
     return Bounds(
-        double(low.removeprefix(b"("), complaint),
-        double(high.removeprefix(b"("), complaint),
+        _score(low.removeprefix(b"(")),
+        _score(high.removeprefix(b"(")),
         low.startswith(b"("),
         high.startswith(b"("),
     )
+
+
+def _score(text: bytes) -> float:
+    # To strtod(3), nothing at all is 0, and spaces before a number are nothing.
+    return double(text.lstrip() if text else b"0", "ERR min or max is not a float")
 
 
 def lex_bounds(low: bytes, high: bytes) -> Bounds | None:
     """Return a range of members, where ``[`` includes the bound; None: nothing is in it."""
-    if high == b"-" or low == b"+":
-        return None if {low[:1], high[:1]} <= {b"-", b"+", b"[", b"("} else _not_lex()
+    for bound in (low, high):
+        if bound not in {b"-", b"+"} and bound[:1] not in {b"[", b"("}:
+            raise CommandError("ERR min or max not valid string range item")
+    if low == b"+" or high == b"-":
+        return None
     return Bounds(
-        None if low == b"-" else _member(low),
-        None if high == b"+" else _member(high),
+        None if low == b"-" else low[1:],
+        None if high == b"+" else high[1:],
         low.startswith(b"("),
         high.startswith(b"("),
     )
-
-
-def _member(bound: bytes) -> bytes:
-    return bound[1:] if bound[:1] in {b"[", b"("} else _not_lex()
-
-
-def _not_lex() -> bytes:
-    raise CommandError("ERR min or max not valid string range item")

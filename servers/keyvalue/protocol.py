@@ -319,7 +319,7 @@ def encode(reply: Reply, version: int = 2) -> bytes:
 def _encode_rarely(reply: Reply, version: int) -> bytes:
     new = version > 2  # noqa: PLR2004
     if isinstance(reply, CommandError):
-        return b"-%b\r\n" % _line(str(reply))
+        return b"-%b\r\n" % _line(str(reply).rstrip("\r\n"))
     if isinstance(reply, _NilArray):
         return b"_\r\n" if new else b"*-1\r\n"
     if isinstance(reply, float):

@@ -124,6 +124,8 @@ def hincrby(client: Client, key: bytes, field: bytes, increment: bytes) -> Reply
 def hincrbyfloat(client: Client, key: bytes, field: bytes, increment: bytes) -> Reply:
     """Increments the floating point value of a field by a number. Uses 0 if the field doesn't exist."""
     number = decimal(increment)
+    if not number.is_finite():
+        raise CommandError("ERR value is NaN or Infinity")
     old = decimal((client.db.typed(key, dict) or {}).get(field, b"0"), "ERR hash value is not a float")
     total = decimal_text(old, number)
     _set(client, "hincrbyfloat", key, (field, total))

@@ -153,7 +153,9 @@ def copy(client: Client, source: bytes, destination: bytes, *options: bytes) -> 
 
 def keyspace(client: Client, number: bytes) -> Keyspace:
     """Return a database by its number."""
-    index = integer(number, "ERR value is not an integer or out of range")
+    index = integer(number)
+    if not -(2**31) <= index < 2**31:
+        raise CommandError("ERR value is out of range, value must between -2147483648 and 2147483647")
     keyspaces = client.engine.dataset.keyspaces
     if not 0 <= index < len(keyspaces):
         raise CommandError("ERR DB index is out of range")
@@ -236,8 +238,8 @@ def _expire(
     absolute: bool = False,
 ) -> Reply:
     now = client.engine.dataset.now()
-    when = expiry(time, now, seconds=seconds, absolute=absolute, command=name)
     conditions = _conditions(options)
+    when = expiry(time, now, seconds=seconds, absolute=absolute, command=name)
     db = client.db
     if key not in db:
         return 0

@@ -107,7 +107,10 @@ def between(items: deque[bytes], start: int, stop: int) -> list[bytes]:
 @command("lindex", "readonly", keys=1)
 def lindex(client: Client, key: bytes, index: bytes) -> Reply:
     """Returns an element from a list by its index."""
-    place, items = integer(index), client.db.typed(key, deque) or ()
+    items = client.db.typed(key, deque)
+    if items is None:
+        return None
+    place = integer(index)
     return items[place] if -len(items) <= place < len(items) else None
 
 

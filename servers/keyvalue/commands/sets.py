@@ -74,8 +74,11 @@ def smembers(client: Client, key: bytes) -> Reply:
 @command("smove", "write fast", keys=(1, 2, 1))
 def smove(client: Client, source: bytes, destination: bytes, member: bytes) -> Reply:
     """Moves a member from one set to another."""
-    found, target = client.db.typed(source, set), client.db.typed(destination, set)
-    if found is None or member not in found:
+    found = client.db.typed(source, set)
+    if found is None:
+        return 0
+    target = client.db.typed(destination, set)
+    if member not in found:
         return 0
     if found is not target:
         found.remove(member)
@@ -173,9 +176,10 @@ def limit_option(options: list[bytes]) -> int:
     """Return what ``LIMIT n`` says, if it is there; 0: no limit."""
     if not options:
         return 0
-    if len(options) != 2 or options[0].upper() != b"LIMIT":  # noqa: PLR2004 -- the word and the number
+    if len(options) < 2 or options[0].upper() != b"LIMIT":  # noqa: PLR2004 -- the word and the number
         raise CommandError(SYNTAX)
-    return positive(options[1], "ERR LIMIT can't be negative")
+    limit = positive(options[1], "ERR LIMIT can't be negative")
+    return limit_option(options[2:]) or limit
 
 
 def _members(client: Client, key: bytes) -> AbstractSet[bytes]:

@@ -46,7 +46,7 @@ def zadd(client: Client, key: bytes, score: bytes, member: bytes, *rest: bytes) 
     reached: float | None = None
     for number, each in zip(scores, words[1::2], strict=True):
         old = None if found is None else found.scores.get(each)
-        new = number + (old or 0.0) if increment else number
+        new = number + old if increment and old is not None else number
         if math.isnan(new):
             raise CommandError(_NOT_A_NUMBER)
         if not _wanted(flags, old, new):
@@ -276,9 +276,9 @@ def zdiffstore(client: Client, destination: bytes, numkeys: bytes, key: bytes, *
 @command("zintercard", "readonly movablekeys", numbered=1)
 def zintercard(client: Client, numkeys: bytes, key: bytes, *rest: bytes) -> Reply:
     """Returns the number of members of the intersect of multiple sorted sets."""
-    keys, options = numbered(numkeys, (key, *rest))
-    limit = limit_option(options)
+    keys, options = _numbered(numkeys, (key, *rest), "zintercard")
     smallest, *others = sorted([_scores(client, each) for each in keys], key=len)
+    limit = limit_option(options)
     size = len(set(smallest).intersection(*others))
     return min(size, limit) if limit else size
 
@@ -291,6 +291,7 @@ def _combine(
     client: Client, name: str, numkeys: bytes, rest: Sequence[bytes], how: _Combination, *, store: bool = False
 ) -> Reply:
     keys, options = _numbered(numkeys, rest, name)
+    sets = [_scores(client, each) for each in keys]
     weights, aggregate, with_scores = [1.0] * len(keys), _sum, False
     plain = how is _subtract
     while options:
@@ -304,7 +305,7 @@ def _combine(
                 aggregate = _AGGREGATES[options.pop(0).upper()]
             case _:
                 raise CommandError(SYNTAX)
-    scores = how([_scores(client, each) for each in keys], weights, aggregate)
+    scores = how(sets, weights, aggregate)
     if store:
         return scores
     found = SortedSet(scores)

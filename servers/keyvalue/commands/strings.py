@@ -52,7 +52,8 @@ def set_(client: Client, key: bytes, value: bytes, *options: bytes) -> Reply:
 
 def _set_options(client: Client, options: tuple[bytes, ...]) -> tuple[bytes, bool, bool, int | None]:
     """Return NX or XX, whether the old value is asked for, whether the expiry stays, and the new one."""
-    condition, want_old, keep, when = b"", False, False, None
+    condition, want_old, keep = b"", False, False
+    when: tuple[bytes, bytes | None] | None = None
     words = iter(options)
     for word in words:
         option = word.upper()
@@ -63,10 +64,12 @@ def _set_options(client: Client, options: tuple[bytes, ...]) -> tuple[bytes, boo
         elif option == b"KEEPTTL" and when is None:
             keep = True
         elif option in _TIMES and when is None and not keep:
-            when = _when(client, option, next(words, None), "set")
+            when = option, next(words, None)
         else:
             raise CommandError(SYNTAX)
-    return condition, want_old, keep, when
+        if when is not None and when[1] is None:
+            raise CommandError(SYNTAX)
+    return condition, want_old, keep, None if when is None else _when(client, *when, "set")
 
 
 def _when(client: Client, option: bytes, number: bytes | None, name: str) -> int:
@@ -126,19 +129,17 @@ def getdel(client: Client, key: bytes) -> Reply:
 @command("getex", "write fast", keys=1)
 def getex(client: Client, key: bytes, *options: bytes) -> Reply:
     """Returns the string value of a key after setting its expiration time."""
+    words = [option.upper() for option in options]
+    timed = len(words) == 2 and words[0] in _TIMES  # noqa: PLR2004 -- which, and when
+    if not timed and words not in ([], [b"PERSIST"]):
+        raise CommandError(SYNTAX)
     value = client.db.typed(key, bytes)
-    match [option.upper() for option in options]:
-        case []:
-            return value
-        case [b"PERSIST"]:
-            if value is not None and key in client.db.expires:
-                client.db.expire(key, None)
-                client.propagate(b"PERSIST", key)
-            return value
-        case [option, number] if option in _TIMES:
-            when = _when(client, option, number, "getex")
-        case _:
-            raise CommandError(SYNTAX)
+    if not timed:
+        if words and value is not None and key in client.db.expires:
+            client.db.expire(key, None)
+            client.propagate(b"PERSIST", key)
+        return value
+    when = _when(client, words[0], words[1], "getex")
     if value is not None:
         if when <= client.engine.dataset.now():
             client.db.remove(key)
@@ -259,8 +260,14 @@ def decrby(client: Client, key: bytes, decrement: bytes) -> Reply:
     return _add(client, key, -number)
 
 
+def _text(client: Client, key: bytes) -> bytes:
+    """Return what a key counts from."""
+    value = client.db.typed(key, bytes)
+    return b"0" if value is None else value
+
+
 def _add(client: Client, key: bytes, number: int) -> int:
-    total = integer(client.db.typed(key, bytes) or b"0") + number
+    total = integer(_text(client, key)) + number
     if not -_MOST - 1 <= total <= _MOST:
         raise CommandError("ERR increment or decrement would overflow")
     client.db.put(key, b"%d" % total)
@@ -270,7 +277,7 @@ def _add(client: Client, key: bytes, number: int) -> int:
 @command("incrbyfloat", "write denyoom fast", keys=1)
 def incrbyfloat(client: Client, key: bytes, increment: bytes) -> Reply:
     """Increment the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist."""
-    old = decimal(client.db.typed(key, bytes) or b"0")
+    old = decimal(_text(client, key))
     total = decimal_text(old, decimal(increment))
     client.db.put(key, total)
     client.propagate(b"SET", key, total, b"KEEPTTL")
