@@ -34,7 +34,7 @@ class Bell(Protocol):
 
 
 @dataclass(eq=False)
-class Block(Exception):  # noqa: N818 -- raised, but no error
+class Block(Exception):
     """Raised by a command that has to wait.
 
     Args:

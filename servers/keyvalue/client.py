@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.keyspace import Watcher
-from servers.keyvalue.protocol import Push, Request, encode
+from servers.keyvalue.protocol import RESP3, Push, Request, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class Client(Watcher):
 
     def gate(self) -> None:
         """Find out anew whether a command needs a closer look before it may run."""
-        listening = bool(self.subscriptions or self.patterns) and self.version == 2  # noqa: PLR2004 -- of the protocol
+        listening = bool(self.subscriptions or self.patterns) and self.version < RESP3
         self.gated = not self.authenticated or self.queue is not None or listening
 
     @property
@@ -116,7 +116,7 @@ class Client(Watcher):
     @property
     def resp3(self) -> bool:
         """Whether it speaks RESP3."""
-        return self.version > 2  # noqa: PLR2004
+        return self.version == RESP3
 
     def push(self, message: Push) -> None:
         """Send what the client has not asked for, once the batch that runs is over."""

@@ -49,7 +49,7 @@ def compact(path: Path, number: int) -> None:
     target = folder.snapshot(number)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     header = Header.new("snapshot", following)
-    with open(temporary, "wb", opener=_private) as file:  # noqa: PTH123 -- Path.open() takes no opener
+    with open(temporary, "wb", opener=_private) as file:
         file.write(header.pack())
         effects = contents(engine.dataset)
         sequence = 1

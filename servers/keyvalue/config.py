@@ -13,9 +13,11 @@ from servers.keyvalue.protocol import CommandError, Limits
 
 __all__ = ["POLICIES", "Config"]
 
-POLICIES: Final = tuple(
-    f"{scope}-{how}" for scope in ("allkeys", "volatile") for how in ("lru", "lfu", "random")
-) + ("volatile-ttl", "noeviction")
+POLICIES: Final = (
+    *(f"{scope}-{how}" for scope in ("allkeys", "volatile") for how in ("lru", "lfu", "random")),
+    "volatile-ttl",
+    "noeviction",
+)
 
 _UNITS: Final = {
     "": 1,
@@ -129,7 +131,9 @@ class Config:
         for name, value in pairs:
             key = name.lower().decode("utf-8", "surrogateescape")
             if key in new:
-                raise CommandError(f"ERR CONFIG SET failed (possibly related to argument '{key}') - duplicate parameter")
+                raise CommandError(
+                    f"ERR CONFIG SET failed (possibly related to argument '{key}') - duplicate parameter"
+                )
             if key in _FIXED:
                 raise CommandError(
                     f"ERR CONFIG SET failed (possibly related to argument '{key}') - can't set immutable config"

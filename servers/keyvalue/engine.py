@@ -129,7 +129,12 @@ class Engine:
         """Take note of a command that took long, of as much of it as redis shows."""
         words = [word if len(word) <= 128 else word[:128] + b"..." for word in request[:32]]  # noqa: PLR2004
         entry = Slow(
-            self.slow_commands, int(self.clock()), int(seconds * 1e6), tuple(words), client.address, client.name
+            self.slow_commands,
+            int(self.clock()),
+            int(seconds * 1e6),
+            tuple(words),
+            client.address,
+            client.name,
         )
         self.slow_commands += 1
         self.slowlog.appendleft(entry)
@@ -154,7 +159,12 @@ class Engine:
     def stop(self) -> None:
         """End the servers, as SHUTDOWN asks; they wait for the command that asks so, which must not wait for them."""
         servers = list(self.servers)
-        threading.Thread(target=lambda: [server.shutdown() for server in servers], name="stop", daemon=True).start()
+
+        def shut_down() -> None:
+            for server in servers:
+                server.shutdown()
+
+        threading.Thread(target=shut_down, name="stop", daemon=True).start()
 
     def leave(self, server: KeyValueMixIn) -> None:
         """Take note that a server has closed; with the last one the store closes."""

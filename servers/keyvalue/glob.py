@@ -50,8 +50,8 @@ def _class(pattern: bytes, at: int) -> tuple[bytes, int]:
     wanted = not pattern.startswith(b"^", at)
     at += not wanted
     octets: set[int] = set()
-    while at < len(pattern) and pattern[at] != 0x5D:  # ]
-        if pattern[at] == 0x5C and at + 1 < len(pattern):  # \
+    while at < len(pattern) and pattern[at : at + 1] != b"]":
+        if pattern[at : at + 1] == b"\\" and at + 1 < len(pattern):
             at += 1
             octets.add(pattern[at])
         elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
@@ -63,4 +63,7 @@ def _class(pattern: bytes, at: int) -> tuple[bytes, int]:
         at += 1
     if not octets:
         return (b"(?!)" if wanted else b"."), at + 1
-    return b"[%b%b]" % (b"" if wanted else b"^", b"".join(b"\\x%02x" % each for each in sorted(octets))), at + 1
+    return b"[%b%b]" % (
+        b"" if wanted else b"^",
+        b"".join(b"\\x%02x" % each for each in sorted(octets)),
+    ), at + 1

@@ -43,7 +43,10 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         self._engine = server.engine
         with self._concurrency.exclusive:
             self.client = client = Client(
-                server.engine, server.name_of(connection, self.client_address), server.own_name, self._open_outbox
+                server.engine,
+                server.name_of(connection, self.client_address),
+                server.own_name,
+                self._open_outbox,
             )
             client.descriptor = connection.fileno()
             client.kill = self._cut
@@ -194,5 +197,3 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
     def _cut(self) -> None:
         with contextlib.suppress(OSError):  # it has gone already
             self.request.shutdown(socket.SHUT_RDWR)
-
-

@@ -54,7 +54,9 @@ class Keyspace:
         self.watched: dict[bytes, set[Watcher]] = {}
         self.waiters: dict[bytes, dict[Waiter, None]] = {}
         self._dataset = dataset
-        self._deadlines: list[tuple[int, bytes]] = []  # a heap; what is no longer true stays in it until it is met
+        self._deadlines: list[
+            tuple[int, bytes]
+        ] = []  # a heap; what is no longer true stays in it until it is met
 
     def __len__(self) -> int:
         return len(self.values)

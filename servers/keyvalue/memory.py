@@ -91,12 +91,16 @@ class Ledger:
 
     def swap(self, one: Keyspace, other: Keyspace) -> None:
         """Take note that two keyspaces have exchanged their keys."""
-        for books in (self._sizes, self._uses):
-            books[one], books[other] = books[other], books[one]  # type: ignore[index]
+        self._sizes[one], self._sizes[other] = self._sizes[other], self._sizes[one]
+        self._uses[one], self._uses[other] = self._uses[other], self._uses[one]
 
     def idle(self, keyspace: Keyspace, key: bytes) -> float:
         """Return for how many seconds a key has not been used."""
-        return 0.0 if self.counts_uses else self._engine.clock() - self._uses[keyspace].get(key, self._engine.clock())
+        return (
+            0.0
+            if self.counts_uses
+            else self._engine.clock() - self._uses[keyspace].get(key, self._engine.clock())
+        )
 
     def frequency(self, keyspace: Keyspace, key: bytes) -> int:
         """Return how often a key was used, on the scale of redis."""

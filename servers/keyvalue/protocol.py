@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 __all__ = [
     "NIL_ARRAY",
+    "RESP3",
     "CommandError",
     "Parser",
     "ProtocolError",
@@ -66,10 +67,9 @@ class _NilArray:
 
 
 NIL_ARRAY: Final = _NilArray()
+RESP3: Final = 3
 
-Reply: TypeAlias = (
-    "None | int | float | bytes | str | CommandError | _NilArray | Sequence[Reply] | Mapping[Any, Reply] | AbstractSet[bytes]"
-)
+Reply: TypeAlias = "int | float | bytes | str | CommandError | _NilArray | Sequence[Reply] | Mapping[Any, Reply] | AbstractSet[bytes] | None"
 """What a command answers. ``str`` is a simple string, ``bytes`` a bulk string, ``float`` a double; a mapping, a set and a
 double have forms of their own in RESP3 only."""
 
@@ -159,7 +159,9 @@ class Parser:
         at = 0
         try:
             while self.error is None:
-                moved = self._read_header(data, at, requests) if not self._missing else self._read_bulk(data, at)
+                moved = (
+                    self._read_header(data, at, requests) if not self._missing else self._read_bulk(data, at)
+                )
                 if moved is None:
                     break
                 at = moved
@@ -183,7 +185,7 @@ class Parser:
         self._want = 0
         if at >= len(data):
             return None
-        if data[at] != 0x2A:  # *
+        if not data.startswith(b"*", at):
             return self._read_inline(data, at, requests)
         end = _line_end(data, at, b"\r", "too big mbulk count string")
         if end is None:
@@ -198,7 +200,7 @@ class Parser:
         end = _line_end(data, at, b"\r", "too big bulk count string")
         if end is None:
             return None
-        if data[at] != 0x24:  # $
+        if not data.startswith(b"$", at):
             raise ProtocolError(f"expected '$', got '{chr(data[at])}'")
         length = _length(data[at + 1 : end], 0, self.limits.bulk, "invalid bulk length")
         begin, end = end + 2, end + 2 + length
@@ -293,49 +295,51 @@ def _is_hex(code: bytes) -> bool:
 # -- replies -------------------------------------------------------------------------------------------------------
 
 
-def encode(reply: Reply, version: int = 2) -> bytes:
+def encode(reply: Reply, version: int = 2) -> bytes:  # noqa: PLR0911 -- the shortest way for each
     """Return a reply as a client of RESP2 or RESP3 reads it."""
-    kind = type(reply)
-    if kind is bytes:
-        return b"$%d\r\n%b\r\n" % (len(reply), reply)  # type: ignore[arg-type, str-bytes-safe] # bytes, said above
-    if kind is int:
+    # Exact types first, as nearly all replies are of these; what is a subclass of one has a form of its own.
+    if type(reply) is bytes:
+        return b"$%d\r\n%b\r\n" % (len(reply), reply)
+    if type(reply) is int:
         return b":%d\r\n" % reply
-    if kind is str:
-        return b"+%b\r\n" % _line(reply)  # type: ignore[arg-type]
+    if type(reply) is str:
+        return b"+%b\r\n" % _line(reply)
     if reply is None:
-        return b"_\r\n" if version > 2 else b"$-1\r\n"  # noqa: PLR2004 -- the protocol's
+        return b"_\r\n" if version == RESP3 else b"$-1\r\n"
     if isinstance(reply, Sequence) and not isinstance(reply, str):
         items = [
             b"$%d\r\n%b\r\n" % (len(item), item) if type(item) is bytes else encode(item, version)
             for item in reply
         ]
-        if kind is Several:
+        if type(reply) is Several:
             return b"".join(items)
-        mark = b">" if version > 2 and kind is Push else b"*"  # noqa: PLR2004
+        mark = b">" if version == RESP3 and type(reply) is Push else b"*"
         return b"%b%d\r\n%b" % (mark, len(items), b"".join(items))
-    return _encode_rarely(reply, version)
+    return _encode_rarely(reply, resp3=version == RESP3)
 
 
-def _encode_rarely(reply: Reply, version: int) -> bytes:
-    new = version > 2  # noqa: PLR2004
-    if isinstance(reply, CommandError):
-        return b"-%b\r\n" % _line(str(reply).rstrip("\r\n"))
-    if isinstance(reply, _NilArray):
-        return b"_\r\n" if new else b"*-1\r\n"
-    if isinstance(reply, float):
-        number = format_double(reply)
-        return b",%b\r\n" % number if new else encode(number)
-    if isinstance(reply, str):  # Text
-        text = reply.encode("utf-8", "surrogateescape")
-        return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if new else encode(text)
-    if isinstance(reply, Mapping):
-        pairs = [encode(each, version) for pair in reply.items() for each in pair]
-        size, mark = (len(reply), b"%") if new else (2 * len(reply), b"*")
-        return b"%b%d\r\n%b" % (mark, size, b"".join(pairs))
-    if isinstance(reply, AbstractSet):
-        mark = b"~" if new else b"*"
-        return b"%b%d\r\n%b" % (mark, len(reply), b"".join([encode(each, version) for each in reply]))
-    raise TypeError(f"no reply: {reply!r}")
+def _encode_rarely(reply: Reply, *, resp3: bool) -> bytes:
+    version = RESP3 if resp3 else 2
+    match reply:
+        case CommandError():
+            return b"-%b\r\n" % _line(str(reply).rstrip("\r\n"))
+        case _NilArray():
+            return b"_\r\n" if resp3 else b"*-1\r\n"
+        case float():
+            number = format_double(reply)
+            return b",%b\r\n" % number if resp3 else encode(number)
+        case str():  # Text
+            text = reply.encode("utf-8", "surrogateescape")
+            return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if resp3 else encode(text)
+        case Mapping():
+            items = [encode(each, version) for pair in reply.items() for each in pair]
+            size, mark = (len(reply), b"%") if resp3 else (len(items), b"*")
+        case AbstractSet():
+            items = [encode(each, version) for each in reply]
+            size, mark = len(items), b"~" if resp3 else b"*"
+        case _:
+            raise TypeError(f"no reply: {reply!r}")
+    return b"%b%d\r\n%b" % (mark, size, b"".join(items))
 
 
 def encode_request(request: Sequence[bytes]) -> bytes:

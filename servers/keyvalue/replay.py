@@ -35,7 +35,9 @@ class Replay:
             CommandError: it cannot be done: it was not kept by this program, or for fewer databases.
         """
         if database >= len(self._keyspaces):
-            raise CommandError(f"ERR there is no database {database}: start with at least {database + 1} of them")
+            raise CommandError(
+                f"ERR there is no database {database}: start with at least {database + 1} of them"
+            )
         keyspace = self._client.db = self._keyspaces[database]
         # The bulk of any log; the same as the command does, without the way to it.
         if len(effect) == 3 and effect[0] == b"SET":  # noqa: PLR2004 -- the name, a key, a value

@@ -44,7 +44,11 @@ class KeyValueMixIn(ServiceMixIn[socket.socket, Any]):
     drain_timeout: float = 5
 
     def __init__(
-        self, address: Any, engine: Engine, settings: Settings | None = None, lock: threading.Lock | None = None
+        self,
+        address: Any,
+        engine: Engine,
+        settings: Settings | None = None,
+        lock: threading.Lock | None = None,
     ) -> None:
         self.engine = engine
         self.settings = settings = settings or Settings()
@@ -141,8 +145,14 @@ def _banner(servers: Sequence[KeyValueMixIn]) -> str:
     for server in servers:
         name = server.own_name
         lines += (
-            [f"The key-value store listens on {name.removesuffix(':0')}", f"    redis-cli -s {name.removesuffix(':0')}"]
+            [
+                f"The key-value store listens on {name.removesuffix(':0')}",
+                f"    redis-cli -s {name.removesuffix(':0')}",
+            ]
             if server.socket.family == socket.AF_UNIX
-            else [f"The key-value store listens on {name}", f"    redis-cli -h {name.rpartition(':')[0]} -p {name.rpartition(':')[2]}"]
+            else [
+                f"The key-value store listens on {name}",
+                f"    redis-cli -h {name.rpartition(':')[0]} -p {name.rpartition(':')[2]}",
+            ]
         )
     return "\n".join([*lines, "Ctrl-C ends the server."])

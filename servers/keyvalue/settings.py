@@ -32,7 +32,10 @@ class Settings(ServerSettings):
         form="URL",
     )
     store: str = setting(
-        "memory:", "what keeps the data: memory: or log:FOLDER?fsync=always|everysec|no", check_url, form="URL"
+        "memory:",
+        "what keeps the data: memory: or log:FOLDER?fsync=always|everysec|no",
+        check_url,
+        form="URL",
     )
     # Redis has 16.
     databases: int = setting(16, "numbered databases", between(1, 64))
@@ -55,7 +58,10 @@ class Settings(ServerSettings):
         secret=True,
     )
     allow_uid: tuple[int, ...] = setting(
-        (), "who may connect to a Unix socket, by the number of the user", between(0, 2**32 - 1), group="Security"
+        (),
+        "who may connect to a Unix socket, by the number of the user",
+        between(0, 2**32 - 1),
+        group="Security",
     )
     allow_gid: tuple[int, ...] = setting((), "or of the group", between(0, 2**32 - 1), group="Security")
     disable: tuple[str, ...] = setting(

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -20,7 +20,18 @@ needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="r
 def redis_server(folder: Path, *options: str) -> Iterator[Path]:
     """Run redis-server on a Unix socket, and yield its path."""
     path = folder / "redis.sock"
-    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--save", "", *options]
+    command = [
+        "redis-server",
+        "--port",
+        "0",
+        "--unixsocket",
+        str(path),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        *options,
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: _answers(path))
@@ -43,7 +54,7 @@ class Wire:
         self.socket.connect(str(path))
         self._file = self.socket.makefile("rb")
 
-    def __enter__(self) -> "Wire":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -113,7 +113,9 @@ def hello(client: Client, *options: bytes) -> Reply:
             name = words.pop(0)
             _check_name(name)
         else:
-            raise CommandError(f"ERR Syntax error in HELLO option '{option.decode('utf-8', 'surrogateescape').lower()}'")
+            raise CommandError(
+                f"ERR Syntax error in HELLO option '{option.decode('utf-8', 'surrogateescape').lower()}'"
+            )
     if not client.authenticated:
         raise CommandError(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
@@ -183,7 +185,7 @@ def client_info(client: Client) -> Reply:
 @command("client|list", "admin noscript random loading stale")
 def client_list(client: Client, *options: bytes) -> Reply:
     """Lists open connections."""
-    wanted = _everybody
+    wanted: Callable[[Client], bool] = _everybody
     if options:
         match options[0].upper():
             case b"TYPE" if len(options) == 2:  # noqa: PLR2004 -- the word and the type
@@ -209,7 +211,8 @@ def _of_type(name: bytes) -> Callable[[Client], bool]:
             return lambda other: bool(other.subscriptions or other.patterns)
         case b"master" | b"replica" | b"slave":
             return lambda _: False
-    raise CommandError(f"ERR Unknown client type '{name.decode('utf-8', 'surrogateescape')}'")
+        case _:
+            raise CommandError(f"ERR Unknown client type '{name.decode('utf-8', 'surrogateescape')}'")
 
 
 def _describe(client: Client) -> str:
@@ -272,34 +275,36 @@ def client_kill(client: Client, filter_: bytes, *filters: bytes) -> Reply:
     words = (filter_, *filters)
     if len(words) % 2:
         raise CommandError(SYNTAX)
-    skip_me = True
-    tests: list[Callable[[Client], bool]] = []
-    for name, value in zip(words[::2], words[1::2], strict=True):
-        text = value.decode("utf-8", "surrogateescape")
-        match name.upper():
-            case b"ID":
-                number = integer(value, "ERR client-id should be greater than 0")
-                tests.append(lambda other, number=number: other.number == number)  # type: ignore[misc]
-            case b"TYPE":
-                tests.append(_of_type(value))
-            case b"ADDR":
-                tests.append(lambda other, text=text: other.address == text)  # type: ignore[misc]
-            case b"LADDR":
-                tests.append(lambda other, text=text: other.local == text)  # type: ignore[misc]
-            case b"USER":
-                if text != "default":
-                    raise CommandError(f"ERR No such user '{text}'")
-            case b"SKIPME" if value.upper() in {b"YES", b"NO"}:
-                skip_me = value.upper() == b"YES"
-            case _:
-                raise CommandError(SYNTAX)
-    victims = [
-        other
-        for other in everybody
-        if all(test(other) for test in tests) and not (skip_me and other is client)
-    ]
+    pairs = [(name.upper(), value) for name, value in zip(words[::2], words[1::2], strict=True)]
+    tests = [_test(name, value) for name, value in pairs]
+    if (b"SKIPME", b"NO") not in [(name, value.upper()) for name, value in pairs]:
+        tests.append(lambda other: other is not client)
+    victims = [other for other in everybody if all(test(other) for test in tests)]
     _kill(client, victims)
     return len(victims)
+
+
+def _test(name: bytes, value: bytes) -> Callable[[Client], bool]:
+    """Return what one filter of CLIENT KILL says about a client."""
+    text = value.decode("utf-8", "surrogateescape")
+    match name:
+        case b"ID":
+            number = integer(value, "ERR client-id should be greater than 0")
+            return lambda other: other.number == number
+        case b"TYPE":
+            return _of_type(value)
+        case b"ADDR":
+            return lambda other: other.address == text
+        case b"LADDR":
+            return lambda other: other.local == text
+        case b"USER" if text == "default":
+            return _everybody
+        case b"USER":
+            raise CommandError(f"ERR No such user '{text}'")
+        case b"SKIPME" if value.upper() in {b"YES", b"NO"}:
+            return _everybody
+        case _:
+            raise CommandError(SYNTAX)
 
 
 def _kill(client: Client, victims: list[Client]) -> None:
@@ -335,7 +340,9 @@ def client_no_evict(client: Client, enabled: bytes) -> Reply:
 def client_unblock(client: Client, number: bytes, *how: bytes) -> Reply:
     """Unblocks a client blocked by a blocking command from a different connection."""
     if len(how) > 1 or (how and how[0].upper() not in {b"TIMEOUT", b"ERROR"}):
-        raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR" if len(how) == 1 else SYNTAX)
+        raise CommandError(
+            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR" if len(how) == 1 else SYNTAX
+        )
     other = client.engine.clients.get(integer(number, NOT_AN_INTEGER))
     if other is None or other.waiter is None:
         return 0
@@ -344,5 +351,3 @@ def client_unblock(client: Client, number: bytes, *how: bytes) -> Reply:
     else:
         other.waiter.end(other.waiter.block.otherwise)
     return 1
-
-

@@ -209,7 +209,11 @@ def lpos(client: Client, key: bytes, element: bytes, *options: bytes) -> Reply:
         raise CommandError(SYNTAX)
     items: deque[bytes] = client.db.typed(key, deque) or deque()
     size = len(items)
-    order = enumerate(items) if rank > 0 else ((size - 1 - place, item) for place, item in enumerate(reversed(items)))
+    order = (
+        enumerate(items)
+        if rank > 0
+        else ((size - 1 - place, item) for place, item in enumerate(reversed(items)))
+    )
     matches = (place for place, item in islice(order, limit or None) if item == element)
     found = list(islice(matches, abs(rank) - 1, abs(rank) - 1 + (1 if count is None else count or size)))
     if count is None:
@@ -277,7 +281,8 @@ def _is_left(end: bytes) -> bool:
             return True
         case b"RIGHT":
             return False
-    raise CommandError(SYNTAX)
+        case _:
+            raise CommandError(SYNTAX)
 
 
 # -- the first of several lists ----------------------------------------------------------------------------------------

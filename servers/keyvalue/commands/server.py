@@ -179,7 +179,8 @@ def command_list(client: Client, *filters: bytes) -> Reply:
             return [row.name.encode() for row in _rows(client) if wanted in categories(row)]
         case [b"FILTERBY", b"MODULE", _]:
             return []
-    raise CommandError(SYNTAX)
+        case _:
+            raise CommandError(SYNTAX)
 
 
 @command("command|getkeys", "loading stale")
@@ -253,11 +254,18 @@ def save(client: Client) -> Reply:
     if store.saving:
         raise CommandError("ERR Background save already in progress")
     store.save(client.engine.dataset.changes)
+    wait_for_save(client)
+    return "OK"
+
+
+def wait_for_save(client: Client) -> None:
+    """Let others have their turns until the snapshot is made."""
+    store = client.engine.store
     while store.saving:
         client.engine.pause()
+        store.tick()
     if not store.save_worked:
-        raise CommandError("ERR")
-    return "OK"
+        raise CommandError("ERR the snapshot could not be made: see the log")
 
 
 @command("bgsave", "admin noscript outside")

@@ -116,7 +116,7 @@ def srandmember(client: Client, key: bytes, *count: bytes) -> Reply:
     if len(count) > 1:
         raise CommandError(SYNTAX)
     number = integer(count[0]) if count else 1
-    found = client.db.typed(key, set)
+    found: set[bytes] | None = client.db.typed(key, set)
     if found is None:
         return [] if count else None
     if not count:

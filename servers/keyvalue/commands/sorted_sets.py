@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from servers.keyvalue.arguments import SYNTAX, double, integer, numbered, positive, timeout
 from servers.keyvalue.commands.hashes import choose
@@ -17,7 +17,7 @@ from servers.keyvalue.protocol import CommandError, Reply, format_double
 from servers.keyvalue.sortedset import SortedSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from servers.keyvalue.client import Client
 
@@ -28,18 +28,8 @@ _FLAGS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
 @command("zadd", "write denyoom fast", keys=1)
 def zadd(client: Client, key: bytes, score: bytes, member: bytes, *rest: bytes) -> Reply:
     """Adds one or more members to a sorted set, or updates their scores. Creates the key if it doesn't exist."""
-    words, flags = [score, member, *rest], set[bytes]()
-    while words and words[0].upper() in _FLAGS:
-        flags.add(words.pop(0).upper())
-    if not words or len(words) % 2:
-        raise CommandError(SYNTAX)
-    if {b"NX", b"XX"} <= flags:
-        raise CommandError("ERR XX and NX options at the same time are not compatible")
-    if len(flags & {b"NX", b"GT", b"LT"}) > 1:
-        raise CommandError("ERR GT, LT, and/or NX options at the same time are not compatible")
+    flags, words = _split_flags(score, member, *rest)
     increment = b"INCR" in flags
-    if increment and len(words) > 2:  # noqa: PLR2004 -- one score, one member
-        raise CommandError("ERR INCR option supports a single increment-element pair")
     scores = [double(each) for each in words[::2]]
     found = client.db.typed(key, SortedSet)
     added = updated = 0
@@ -62,6 +52,22 @@ def zadd(client: Client, key: bytes, score: bytes, member: bytes, *rest: bytes) 
     if increment:
         return reached
     return added + updated if b"CH" in flags else added
+
+
+def _split_flags(*arguments: bytes) -> tuple[set[bytes], list[bytes]]:
+    """Return the flags of ZADD, and what follows them."""
+    words, flags = list(arguments), set[bytes]()
+    while words and words[0].upper() in _FLAGS:
+        flags.add(words.pop(0).upper())
+    if not words or len(words) % 2:
+        raise CommandError(SYNTAX)
+    if {b"NX", b"XX"} <= flags:
+        raise CommandError("ERR XX and NX options at the same time are not compatible")
+    if len(flags & {b"NX", b"GT", b"LT"}) > 1:
+        raise CommandError("ERR GT, LT, and/or NX options at the same time are not compatible")
+    if b"INCR" in flags and len(words) > 2:  # noqa: PLR2004 -- one score, one member
+        raise CommandError("ERR INCR option supports a single increment-element pair")
+    return flags, words
 
 
 def _wanted(flags: set[bytes], old: float | None, new: float) -> bool:
@@ -283,16 +289,24 @@ def zintercard(client: Client, numkeys: bytes, key: bytes, *rest: bytes) -> Repl
     return min(size, limit) if limit else size
 
 
-_Scores = Mapping[bytes, float]
-_Combination = "Callable[[list[_Scores], list[float], Callable[[float, float], float]], dict[bytes, float]]"
+_Scores: TypeAlias = Mapping[bytes, float]
+_Aggregate: TypeAlias = Callable[[float, float], float]
+_Combination: TypeAlias = Callable[[list[_Scores], list[float], _Aggregate], dict[bytes, float]]
 
 
 def _combine(
-    client: Client, name: str, numkeys: bytes, rest: Sequence[bytes], how: _Combination, *, store: bool = False
+    client: Client,
+    name: str,
+    numkeys: bytes,
+    rest: Sequence[bytes],
+    how: _Combination,
+    *,
+    store: bool = False,
 ) -> Reply:
     keys, options = _numbered(numkeys, rest, name)
     sets = [_scores(client, each) for each in keys]
-    weights, aggregate, with_scores = [1.0] * len(keys), _sum, False
+    weights, with_scores = [1.0] * len(keys), False
+    aggregate: _Aggregate = _sum
     plain = how is _subtract
     while options:
         match options.pop(0).upper():
@@ -351,7 +365,7 @@ def _sum(first: float, second: float) -> float:
     return 0.0 if math.isnan(total) else total  # inf - inf, which redis calls 0 here
 
 
-_AGGREGATES: dict[bytes, Callable[[float, float], float]] = {b"SUM": _sum, b"MIN": min, b"MAX": max}
+_AGGREGATES: dict[bytes, _Aggregate] = {b"SUM": _sum, b"MIN": min, b"MAX": max}
 
 
 def _weighted(score: float, weight: float) -> float:
@@ -359,9 +373,7 @@ def _weighted(score: float, weight: float) -> float:
     return 0.0 if math.isnan(product) else product  # inf * 0
 
 
-def _unite(
-    sets: list[_Scores], weights: list[float], aggregate: Callable[[float, float], float]
-) -> dict[bytes, float]:
+def _unite(sets: list[_Scores], weights: list[float], aggregate: _Aggregate) -> dict[bytes, float]:
     total: dict[bytes, float] = {}
     for scores, weight in zip(sets, weights, strict=True):
         for member, score in scores.items():
@@ -370,16 +382,12 @@ def _unite(
     return total
 
 
-def _intersect(
-    sets: list[_Scores], weights: list[float], aggregate: Callable[[float, float], float]
-) -> dict[bytes, float]:
+def _intersect(sets: list[_Scores], weights: list[float], aggregate: _Aggregate) -> dict[bytes, float]:
     smallest, *others = sorted(sets, key=len)
     common = set(smallest).intersection(*others)
     return _unite([{member: scores[member] for member in common} for scores in sets], weights, aggregate)
 
 
-def _subtract(
-    sets: list[_Scores], _weights: list[float], _aggregate: Callable[[float, float], float]
-) -> dict[bytes, float]:
+def _subtract(sets: list[_Scores], _weights: list[float], _aggregate: _Aggregate) -> dict[bytes, float]:
     gone = set[bytes]().union(*sets[1:])
     return {member: score for member, score in sets[0].items() if member not in gone}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.arguments import SYNTAX, double, integer
@@ -44,45 +45,56 @@ def sort_ro(client: Client, key: bytes, *options: bytes) -> Reply:
     return found
 
 
+@dataclass(slots=True)
+class _Order:
+    """What SORT is asked for."""
+
+    by: bytes | None = None
+    limit: tuple[int, int] | None = None
+    patterns: list[bytes] = field(default_factory=list[bytes])
+    destination: bytes | None = None
+    alpha: bool = False
+    reverse: bool = False
+
+    @classmethod
+    def parse(cls, options: Sequence[bytes]) -> _Order:
+        """Read the options."""
+        order, words = cls(), list(options)
+        while words:
+            match words.pop(0).upper():
+                case b"ASC" | b"DESC" as direction:
+                    order.reverse = direction == b"DESC"
+                case b"ALPHA":
+                    order.alpha = True
+                case b"LIMIT" if len(words) > 1:
+                    order.limit = integer(words.pop(0)), integer(words.pop(0))
+                case b"STORE" if words:
+                    order.destination = words.pop(0)
+                case b"BY" if words:
+                    order.by = words.pop(0)
+                case b"GET" if words:
+                    order.patterns.append(words.pop(0))
+                case _:
+                    raise CommandError(SYNTAX)
+        return order
+
+
 def _sort(client: Client, key: bytes, options: Sequence[bytes]) -> tuple[list[bytes | None], bytes | None]:
     """Return the sorted elements, and where to store them if that is asked for."""
-    by: bytes | None = None
-    destination: bytes | None = None
-    limit: tuple[int, int] | None = None
-    patterns: list[bytes] = []
-    alpha = reverse = False
-    words = list(options)
-    while words:
-        option = words.pop(0).upper()
-        match option:
-            case b"ASC":
-                reverse = False
-            case b"DESC":
-                reverse = True
-            case b"ALPHA":
-                alpha = True
-            case b"LIMIT" if len(words) > 1:
-                limit = integer(words.pop(0)), integer(words.pop(0))
-            case b"STORE" if words:
-                destination = words.pop(0)
-            case b"BY" if words:
-                by = words.pop(0)
-            case b"GET" if words:
-                patterns.append(words.pop(0))
-            case _:
-                raise CommandError(SYNTAX)
-    items = _elements(client, key, reverse=reverse)
+    order = _Order.parse(options)
+    items = _elements(client, key, reverse=order.reverse)
     # A pattern without a star is the same for all: a way to ask for no order.
-    if by is None or b"*" in by:
-        items = _ordered(client, items, by, alpha=alpha, reverse=reverse)
-    elif destination is not None and isinstance(client.db.get(key), set):
+    if order.by is None or b"*" in order.by:
+        items = _ordered(client, items, order.by, alpha=order.alpha, reverse=order.reverse)
+    elif order.destination is not None and isinstance(client.db.get(key), set):
         items.sort()
-    if limit is not None:
-        offset, count = max(0, limit[0]), limit[1]
+    if order.limit is not None:
+        offset, count = max(0, order.limit[0]), order.limit[1]
         items = items[offset:] if count < 0 else items[offset : offset + count]
-    if not patterns:
-        return list(items), destination
-    return [_look_up(client, pattern, item) for item in items for pattern in patterns], destination
+    if not order.patterns:
+        return list(items), order.destination
+    found = [_look_up(client, pattern, item) for item in items for pattern in order.patterns]
+    return found, order.destination
 
 
 def _elements(client: Client, key: bytes, *, reverse: bool) -> list[bytes]:
@@ -96,7 +108,9 @@ def _elements(client: Client, key: bytes, *, reverse: bool) -> list[bytes]:
     raise WrongTypeError
 
 
-def _ordered(client: Client, items: list[bytes], by: bytes | None, *, alpha: bool, reverse: bool) -> list[bytes]:
+def _ordered(
+    client: Client, items: list[bytes], by: bytes | None, *, alpha: bool, reverse: bool
+) -> list[bytes]:
     weights = {item: item if by is None else _look_up(client, by, item) for item in items}
     if alpha:
         # What has no weight comes first; equal weights are told apart by the elements themselves.

@@ -133,11 +133,15 @@ def find(table: Table, request: Sequence[bytes]) -> Command:
     if row is None:
         # The beginnings, as redis shows them: enough to recognize, too little to flood a log.
         begin = "".join(f"'{_printable(each)}' " for each in request[1:9])[:128]
-        raise CommandError(f"ERR unknown command '{_printable(request[0])}', with args beginning with: {begin}")
+        raise CommandError(
+            f"ERR unknown command '{_printable(request[0])}', with args beginning with: {begin}"
+        )
     if row.subcommands and len(request) > 1:
         found = row.subcommands.get(request[1].upper())
         if found is None:
-            raise CommandError(f"ERR unknown subcommand '{_printable(request[1])}'. Try {row.name.upper()} HELP.")
+            raise CommandError(
+                f"ERR unknown subcommand '{_printable(request[1])}'. Try {row.name.upper()} HELP."
+            )
         row = found
     if len(request) not in row.arity:
         raise CommandError(f"ERR wrong number of arguments for '{row.name}' command")

@@ -79,7 +79,9 @@ class _Range:
             return begin, begin
         size = end - begin - offset
         size = max(0, size if count < 0 else min(size, count))
-        return (end - offset - size, end - offset) if self.reverse else (begin + offset, begin + offset + size)
+        return (
+            (end - offset - size, end - offset) if self.reverse else (begin + offset, begin + offset + size)
+        )
 
 
 def _places(

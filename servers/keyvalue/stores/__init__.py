@@ -28,18 +28,32 @@ Apply: TypeAlias = Callable[[int, Request], None]
 class Store(Protocol):
     """What keeps the changes."""
 
-    durable: bool
-    """Whether it keeps anything; if not, nothing below is called but ``save()``, ``tick()`` and ``close()``."""
-    pending: bool
-    """Whether it has been given what ``commit()`` has not made safe yet."""
-    full: bool
-    """Whether it has no room, so that commands that write are refused."""
-    saving: bool
-    """Whether a snapshot is being made."""
     saved: float
-    """When the last one was, in seconds since the epoch."""
+    """When the last snapshot was made, in seconds since the epoch."""
     save_worked: bool
+    """Whether making it worked."""
     changes_at_save: int
+    """What it was told of changes when it was begun."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether it keeps anything; if not, nothing below is called but ``save()``, ``tick()`` and ``close()``."""
+        ...
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has been given what ``commit()`` has not made safe yet."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether it has no room, so that commands that write are refused."""
+        ...
+
+    @property
+    def saving(self) -> bool:
+        """Whether a snapshot is being made."""
+        ...
 
     def load(self, apply: Apply) -> None:
         """Bring back what was kept.

@@ -43,7 +43,9 @@ class Folder:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise StoreError(f"{path} cannot be used ({error.strerror}): name a folder to write to") from error
+            raise StoreError(
+                f"{path} cannot be used ({error.strerror}): name a folder to write to"
+            ) from error
 
     def lock(self) -> None:
         """Keep every other program out for as long as this one runs (flock(2)).
@@ -54,7 +56,9 @@ class Folder:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreError(f"{self.path} is in use by another server: stop it, or name another folder") from None
+            raise StoreError(
+                f"{self.path} is in use by another server: stop it, or name another folder"
+            ) from None
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -92,7 +96,9 @@ class Folder:
         wanted = list(range(max(last, 1), max(last, 1) + len(logs)))
         if logs != wanted or (last and not logs and before is None):
             missing = next((each for each in wanted if each not in logs), max(last, 1))
-            raise StoreError(f"{self.log(missing)} is missing: bring it back from where the folder was copied to")
+            raise StoreError(
+                f"{self.log(missing)} is missing: bring it back from where the folder was copied to"
+            )
         return last, logs
 
     def effects(self, before: int | None = None) -> Iterator[tuple[int, Request]]:
@@ -117,13 +123,17 @@ class Folder:
         for number in logs:
             file = self._open(self.log(number))
             if file.header.sequence != sequence:
-                raise DamagedError(file.path, 0, None, f"it begins with record {file.header.sequence}, not {sequence}")
+                raise DamagedError(
+                    file.path, 0, None, f"it begins with record {file.header.sequence}, not {sequence}"
+                )
             for record in file.records():
                 yield from effects_of(file.body(record))
             sequence = file.sequence
             torn = file.torn
             if torn and number != logs[-1]:
-                raise DamagedError(file.path, file.end, None, "there is a later log, so this one was whole once")
+                raise DamagedError(
+                    file.path, file.end, None, "there is a later log, so this one was whole once"
+                )
             self.end = file, torn
 
     end: tuple[File, int] | None = None
@@ -156,5 +166,3 @@ class Folder:
         for each in self.path.glob("*.tmp*"):
             _log.warning("removing %s, which was never finished", each)
             each.unlink()
-
-

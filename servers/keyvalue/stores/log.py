@@ -103,7 +103,10 @@ class LogStore:
             file, torn = self.folder.end
             if torn:
                 _log.warning(
-                    "%s: cutting %d octets at %d that were never finished, nor acknowledged", file.path, torn, file.end
+                    "%s: cutting %d octets at %d that were never finished, nor acknowledged",
+                    file.path,
+                    torn,
+                    file.end,
                 )
             self._number = self.folder.numbers("log")[-1]
             self._header, self._sequence, self._end = file.header, file.sequence, file.end
@@ -129,6 +132,7 @@ class LogStore:
             self._grow(size)
 
     def _grow(self, size: int) -> None:
+        reason = ""
         with self._writing:
             for wanted in (max(_CHUNK, size - self._room), size - self._room):
                 try:
@@ -136,7 +140,7 @@ class LogStore:
                 except OSError as error:
                     if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
                         raise
-                    reason = error.strerror
+                    reason = error.strerror or "no room"
                 else:
                     self._allocated += wanted
                     self._room += wanted
@@ -180,7 +184,11 @@ class LogStore:
                 self._synced = self._sequence - 1
         except OSError as error:
             self._error = error
-            _log.critical("%s: %s: the server ends, since what is in memory is ahead of the disk", self.folder.path, error)
+            _log.critical(
+                "%s: %s: the server ends, since what is in memory is ahead of the disk",
+                self.folder.path,
+                error,
+            )
             raise
         self._committed = appended
 
@@ -226,7 +234,14 @@ class LogStore:
             os.close(self._descriptor)
             self._begin(self._number + 1)
         self.changes_at_save = changes
-        command = [sys.executable, "-m", "servers.keyvalue", "compact", str(self.folder.path.resolve()), str(self._number)]
+        command = [
+            sys.executable,
+            "-m",
+            "servers.keyvalue",
+            "compact",
+            str(self.folder.path.resolve()),
+            str(self._number),
+        ]
         self._compaction = subprocess.Popen(  # noqa: S603 -- this very program
             command, cwd=_ROOT, stdin=subprocess.DEVNULL, preexec_fn=None, start_new_session=True
         )

@@ -153,7 +153,10 @@ class File:
             record = self._at(at)
             if record is not None and record.synced >= self.sequence:
                 raise DamagedError(
-                    self.path, self.end, at, f"record {self.sequence} was on disk once, and later ones are there"
+                    self.path,
+                    self.end,
+                    at,
+                    f"record {self.sequence} was on disk once, and later ones are there",
                 )
             at = self._data.find(_MAGIC, at + 1)
         return len(rest.rstrip(b"\0"))
