@@ -16,7 +16,8 @@ from servers.keyvalue.config import Config
 from servers.keyvalue.engine import Engine
 from servers.keyvalue.server import KeyValueServer
 from servers.keyvalue.stores.memory import MemoryStore
-from tests.real_clients.redis_control import Wire, needs_redis, redis_server
+from tests.real_clients.redis_control import needs_redis, redis_server
+from tests.servers.keyvalue.wire import Wire
 
 __all__ = ["socket_folder"]
 
