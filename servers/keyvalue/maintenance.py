@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -34,8 +35,9 @@ def check(arguments: Sequence[str]) -> int:
         return _fail(f"{options.folder} is no folder: name that of a store")
     try:
         folder = Folder(options.folder)
-        folder.lock()
-        return _check(folder, options.cut_at)
+        with contextlib.closing(folder):
+            folder.lock()
+            return _check(folder, options.cut_at)
     except StoreError as error:
         return _fail(str(error))
 
