@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from framework import BaseRequestHandler, Outbox
+from servers.keyvalue.accelerator import make_parser
 from servers.keyvalue.blocking import Block, Waiter
 from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute
@@ -56,7 +57,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
     def handle(self) -> None:
         """Converse until one side has had enough."""
         client, connection = self.client, self.request
-        parser = Parser(self._limits())
+        parser = make_parser(self._limits())
         while not client.closing:
             data = connection.recv(_BATCH)
             if not data:

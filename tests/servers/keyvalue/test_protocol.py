@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servers.keyvalue import accelerator
 from servers.keyvalue.protocol import (
     NIL_ARRAY,
     STRANGER,
@@ -24,9 +25,11 @@ WORDS = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"$3\r\nabc\r\n", b"*
 REQUESTS = st.lists(st.lists(WORDS, min_size=1, max_size=6), max_size=6)
 
 
-def feed(data: bytes, *cuts: int, limits: Limits | None = None) -> tuple[list[Request], str]:
+def feed(
+    data: bytes, *cuts: int, limits: Limits | None = None, make: type[Parser] = Parser
+) -> tuple[list[Request], str]:
     """Return what is in the data, handed over in pieces, and what is wrong with it."""
-    parser, requests = Parser(limits), list[Request]()
+    parser, requests = make(limits), list[Request]()
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         requests += parser.feed(data[start:end])
     return requests, str(parser.error or "")
@@ -85,6 +88,21 @@ def test_limits() -> None:
     assert feed(b"*11\r\n", limits=STRANGER)[1] == "invalid multibulk length"
     assert feed(b"*2\r\n$16385\r\n", limits=STRANGER)[1] == "invalid bulk length"
     assert feed(b"*3\r\n$60\r\n" + b"x" * 60 + b"\r\n$60\r\n", limits=Limits(query=100))[1] == "query buffer limit"
+
+
+PIECES = st.sampled_from(
+    [b"*1\r\n", b"*2\r\n", b"*0\r\n", b"*-1\r\n", b"$1\r\na\r\n", b"$-1\r\n", b"$4\r\nPING\r\n", b"+a\r\n", b"+\r\n", b":1\r\n"]
+    + [b"=5\r\ntxt:a\r\n", b"~1\r\n", b"%1\r\n", b"_\r\n", b"#t\r\n", b",1\r\n", b"*99999\r\n", b"-e\r\n", b"$3\r\n", b"PING\r\n", b"\r\n"]
+)
+
+
+@pytest.mark.skipif(accelerator.Reader is None, reason="hiredis is not installed")
+@given(st.lists(PIECES | st.lists(WORDS, min_size=1, max_size=4).map(encode_request), max_size=12), st.integers(0, 300))
+def test_hiredis_sees_the_same(pieces: list[bytes], cut: int) -> None:
+    """With hiredis the same requests and the same errors come out, of whatever goes in."""
+    data = encode_request([b"SET", b"k", b"v" * 200]) + b"".join(pieces)
+    cut = min(cut, len(data))
+    assert feed(data, cut, make=accelerator.FastParser) == feed(data, cut)
 
 
 def test_nothing_after_an_error() -> None:
