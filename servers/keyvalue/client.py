@@ -10,7 +10,7 @@ from servers.keyvalue.protocol import RESP3, Push, Request, encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framework import Outbox, PeerCredentials
+    from framework import Outbox
     from servers.keyvalue.blocking import Waiter
     from servers.keyvalue.engine import Engine
     from servers.keyvalue.keyspace import Keyspace
@@ -35,7 +35,7 @@ class Client(Watcher):
         "broken",
         "closing",
         "created",
-        "credentials",
+        "dataset",
         "db",
         "descriptor",
         "dirty",
@@ -53,8 +53,9 @@ class Client(Watcher):
         "queue",
         "queued",
         "replies",
-        "reply_mode",
         "running",
+        "silent",
+        "skipping",
         "subscriptions",
         "table",
         "version",
@@ -67,11 +68,11 @@ class Client(Watcher):
         self.number = engine.next_client()
         self.address = address
         self.local = local
-        self.credentials: PeerCredentials | None = None
         self.name = b""
         self.db: Keyspace = engine.dataset.keyspaces[0]
         self.version = 2
         """Of the protocol."""
+        self.dataset = engine.dataset
         self.table = engine.table
         self.authenticated = not engine.config.password
         self.queue: list[Request] | None = None
@@ -90,7 +91,9 @@ class Client(Watcher):
         self._open_outbox = open_outbox
         self.replies: list[bytes] | None = None
         """Those of the batch that runs."""
-        self.reply_mode = b"ON"
+        self.silent = False
+        """Whether it wants to hear no replies; ``skipping``: how many it does not want to hear."""
+        self.skipping = 0
         self.no_evict = False
         self.closing = False
         self.created = self.last_used = engine.clock()
@@ -135,7 +138,9 @@ class Client(Watcher):
 
     def propagate(self, *effect: bytes) -> None:
         """Record this instead of the command that runs, which might come out otherwise when it is done again."""
-        dataset = self.engine.dataset
+        dataset = self.dataset
+        if dataset.journal is None:
+            return
         if dataset.effects is None:
             dataset.effects = []
         if effect:

@@ -28,8 +28,10 @@ __all__ = ["Concurrency", "Greenlets", "Threads"]
 class Concurrency(Protocol):
     """One model."""
 
+    lock: threading.Lock | None
+    """Held while commands run, if more than one thread runs any."""
     exclusive: AbstractContextManager[object]
-    """To be entered while commands run."""
+    """The same, to be entered without a question."""
 
     def commit(self) -> None:
         """Return when all that was done before is safe."""
@@ -55,7 +57,7 @@ class Greenlets:
     def __init__(self, store: Store, lock: threading.Lock | None = None) -> None:
         self.exclusive: AbstractContextManager[object] = lock or contextlib.nullcontext()
         self._store = store
-        self._lock = lock
+        self.lock = lock
         self._turn: Event | None = None
         self._failure: OSError | None = None
 
@@ -83,14 +85,14 @@ class Greenlets:
 
     def pause(self) -> None:
         """Go on in a later turn of the hub."""
-        if self._lock is None:
+        if self.lock is None:
             sleep(0)
             return
-        self._lock.release()
+        self.lock.release()
         try:
             sleep(0)
         finally:
-            self._lock.acquire()
+            self.lock.acquire()
 
     def bell(self, connection: socket.socket) -> Bell:
         """Make a bell that parks the greenlet."""
@@ -120,7 +122,7 @@ class Threads:
     def __init__(self, store: Store, lock: threading.Lock) -> None:
         self.exclusive: AbstractContextManager[object] = lock
         self._store = store
-        self._lock = lock
+        self.lock = lock
 
     def commit(self) -> None:
         """Commit; who comes second finds that the first has done it for both."""
@@ -128,9 +130,9 @@ class Threads:
 
     def pause(self) -> None:
         """Let go of the lock for a moment."""
-        self._lock.release()
+        self.lock.release()
         time.sleep(0)
-        self._lock.acquire()
+        self.lock.acquire()
 
     def bell(self, connection: socket.socket) -> Bell:
         """Make a bell that wakes a thread out of poll(2)."""

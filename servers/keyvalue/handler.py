@@ -15,7 +15,7 @@ from servers.keyvalue.blocking import Block, Waiter
 from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute
 from servers.keyvalue.commands.connection import leave_channels
-from servers.keyvalue.protocol import STRANGER, CommandError, Parser, Request, Several, encode
+from servers.keyvalue.protocol import STRANGER, CommandError, Limits, Parser, Reply, Request, Several, encode
 
 if TYPE_CHECKING:
     from servers.keyvalue.server import KeyValueMixIn
@@ -87,13 +87,15 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
 
     def _serve(self, requests: Iterator[Request], parser: Parser) -> None:
         """Run requests to the last, and send what came of them."""
-        client, store = self.client, self._engine.store
+        client, store, lock = self.client, self._engine.store, self._concurrency.lock
         more = True
         while more:
-            replies: list[bytes] = []
-            with self._concurrency.exclusive:
-                client.replies = replies
+            client.replies = replies = []
+            if lock is None:
                 waiter, more = self._run(requests, replies)
+            else:
+                with lock:
+                    waiter, more = self._run(requests, replies)
             # What was read may have been written in this very turn by another, and is not to be known before it is safe.
             if store.pending:
                 self._concurrency.commit()
@@ -103,47 +105,55 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
 
     def _run(self, requests: Iterator[Request], replies: list[bytes]) -> tuple[Waiter | None, bool]:
         """Run requests until one has to wait or enough is there to send; tell for what, and whether to come back."""
+        # What every command passes through: hence the local names.
         client, engine = self.client, self._engine
-        size, slow = 0, engine.config.slow
-        begin = time.perf_counter()
+        keep, clock, slow = replies.append, time.perf_counter, engine.config.slow
+        size = 0
+        begin = clock()
         for request in requests:
             client.last = request
             try:
                 reply = execute(client, request)
             except Block as block:
                 return Waiter(client, block, self._concurrency.bell(self.request)), True
-            if client.reply_mode != b"ON":
+            if client.silent:
                 reply = self._hush(reply)
             data = encode(reply, client.version)
-            replies.append(data)
+            keep(data)
             size += len(data)
-            engine.commands += 1
-            end = time.perf_counter()
+            end = clock()
             if end - begin > slow:
                 engine.log_slow(client, request, end - begin)
             begin = end
-            if client.closing:
-                return None, False
-            if size > _REPLIES:
-                return None, True
-        client.last_used = engine.clock()
-        return None, False
+            if size > _REPLIES or client.closing:
+                break
+        else:
+            client.last_used = engine.clock()
+            engine.commands += len(replies)
+            return None, False
+        engine.commands += len(replies)
+        return None, not client.closing
 
-    def _hush(self, reply: Any) -> Any:
-        if self.client.reply_mode == b"SKIP":
-            # Skipped is the one after the command that says so.
-            self.client.reply_mode = b"SKIPPING"
-        elif self.client.reply_mode == b"SKIPPING":
-            self.client.reply_mode = b"ON"
+    def _hush(self, reply: Reply) -> Reply:
+        """Return what is left of a reply to a client that wants to hear none, or not the next one."""
+        client = self.client
+        if client.skipping:
+            # The reply to SKIP itself is the first that is skipped.
+            client.skipping -= 1
+            client.silent = bool(client.skipping)
         return Several()
 
     def _leave(self, replies: list[bytes]) -> None:
         """Send the replies, and what was pushed to others meanwhile."""
         client, engine = self.client, self._engine
-        with self._concurrency.exclusive:
+        pushed: list[Client] = []
+        if self._concurrency.lock is None and not engine.pushed:
             client.replies = None
-            pushed = list(engine.pushed) if engine.pushed else ()
-            engine.pushed.clear()
+        else:
+            with self._concurrency.exclusive:
+                client.replies = None
+                pushed += engine.pushed
+                engine.pushed.clear()
         if replies:
             self._send(b"".join(replies))
         for other in pushed:
@@ -189,7 +199,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _limits(self) -> Any:
+    def _limits(self) -> Limits:
         return self._engine.config.limits if self.client.authenticated else STRANGER
 
     def _open_outbox(self) -> Outbox:

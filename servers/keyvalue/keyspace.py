@@ -94,7 +94,12 @@ class Keyspace:
         """Give a key a value, for good: it loses the time it would have expired at."""
         if self.expires:
             self.expires.pop(key, None)
-        self.put(key, value)
+        # As put() does; but this is what every SET passes through.
+        dataset = self._dataset
+        self.values[key] = value
+        dataset.changes += 1
+        if dataset.alert:
+            self._tell(key)
 
     def put(self, key: bytes, value: Value) -> None:
         """Give a key another value; when it expires stays as it is."""
@@ -287,6 +292,8 @@ class Dataset:
         """Keys that somebody waits for and that have a value now, in the order in which they got it."""
         self.trash = Trash()
         self.ledger: Ledger | None = None
+        self.plain = True
+        """Whether commands that write need nothing else: there is neither a store nor a ledger."""
         self.alert = False
         """Whether anybody wants to know of changed keys: who watches, who waits, or the ledger."""
         self.expired = self.evicted = 0
@@ -301,7 +308,8 @@ class Dataset:
             self.journal(keyspace.number, effect)
 
     def look_out(self) -> None:
-        """Find out anew whether anybody wants to know of changed keys."""
+        """Find out anew whether anybody wants to know of changed keys, or of all that writes."""
+        self.plain = self.ledger is None and self.journal is None
         self.alert = self.ledger is not None or any(each.watched or each.waiters for each in self.keyspaces)
 
     def expire_due(self, most: int) -> int:

@@ -54,8 +54,9 @@ def execute(client: Client, request: Request) -> Reply:
             return instead
         if not row.write:
             return row.run(client, *request[row.skip :])
-        reply = _write(client, row, request)
-        if client.engine.dataset.ready and not client.running:
+        dataset = client.dataset
+        reply = row.run(client, *request[row.skip :]) if dataset.plain else _write(client, row, request)
+        if dataset.ready and not client.running:
             blocking.serve(client.engine)
         return reply
     except CommandError as error:

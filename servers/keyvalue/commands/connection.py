@@ -58,7 +58,7 @@ def reset(client: Client) -> Reply:
     client.queue, client.broken = None, False
     client.unwatch()
     leave_channels(client)
-    client.version, client.name, client.reply_mode = 2, b"", b"ON"
+    client.version, client.name, client.silent, client.skipping = 2, b"", False, 0
     client.db = client.engine.dataset.keyspaces[0]
     client.authenticated = not client.engine.config.password
     client.gate()
@@ -320,10 +320,11 @@ def client_reply(client: Client, mode: bytes) -> Reply:
     if mode.upper() not in {b"ON", b"OFF", b"SKIP"}:
         raise CommandError(SYNTAX)
     if mode.upper() == b"SKIP":
-        if client.reply_mode == b"ON":
-            client.reply_mode = b"SKIP"
+        # Unless it hears none anyway: this one's reply, and the next.
+        if not client.silent or client.skipping:
+            client.silent, client.skipping = True, 2
         return Several()
-    client.reply_mode = mode.upper()
+    client.silent, client.skipping = mode.upper() == b"OFF", 0
     return "OK" if mode.upper() == b"ON" else Several()
 
 

@@ -302,3 +302,11 @@ def test_keys_lets_others_have_their_turn(served: Served) -> None:
     served.engine.pause = counted
     assert len(client("KEYS", "*")[1]) == 10_000
     assert pauses == 2
+
+
+def test_nothing_is_recorded_where_nothing_is_kept(served: Served) -> None:
+    """Without a store the effects of commands pile up nowhere."""
+    client = served.connect()
+    client("SET", "a", 1, "EX", 100)
+    client("EXPIRE", "a", 50)
+    assert served.engine.dataset.effects is None
