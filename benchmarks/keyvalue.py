@@ -7,7 +7,6 @@ shared machine only the ratios mean something. Beside the rate stands what the s
 import argparse
 import csv
 import io
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.usage import cpu
 from framework.testing import eventually
 
 _PLAIN = "from servers.keyvalue import accelerator; accelerator.Reader = None"
@@ -70,22 +70,16 @@ def serving(subject: Subject) -> Iterator[tuple[Path, int]]:
         yield socket, process.pid
 
 
-def used(process: int) -> float:
-    """Return the seconds of a processor that a process has used (proc(5))."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure(subject: Subject, command: str, clients: int, depth: int, requests: int) -> tuple[float, float, float]:
     """Return requests per second, microseconds of processor per request, and the worst reply in milliseconds."""
     with serving(subject) as (socket, process):
         arguments = ["-s", str(socket), "-t", command, "-c", str(clients), "-P", str(depth), "-d", "16", "-r", "10000"]
         load = ["redis-benchmark", *arguments, "--csv"]
         subprocess.run([*load, "-n", str(requests // 10)], capture_output=True, check=True, timeout=60)
-        before = used(process)
+        before = cpu(process)
         done = subprocess.run([*load, "-n", str(requests)], capture_output=True, text=True, check=True, timeout=120)
         (row,) = csv.DictReader(io.StringIO(done.stdout))
-        return float(row["rps"]), (used(process) - before) / requests * 1e6, float(row["max_latency_ms"])
+        return float(row["rps"]), (cpu(process) - before) / requests * 1e6, float(row["max_latency_ms"])
 
 
 def compare(subjects: Sequence[Subject], commands: Sequence[str], rounds: int) -> None:

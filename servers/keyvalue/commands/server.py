@@ -13,7 +13,7 @@ from servers.keyvalue.commands.documentation import categories, describe, docume
 from servers.keyvalue.commands.table import command, find
 from servers.keyvalue.glob import matcher
 from servers.keyvalue.memory import size_of
-from servers.keyvalue.protocol import CommandError, Reply, Several, Text
+from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply, Several, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,7 +155,7 @@ def command_info(client: Client, *names: bytes) -> Reply:
     if not names:
         return command_(client)
     found = [_named(client, name) for name in names]
-    return [None if row is None else describe(row) for row in found]
+    return [NIL_ARRAY if row is None else describe(row) for row in found]
 
 
 @command("command|docs", "random loading stale")

@@ -42,6 +42,8 @@ class Folder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # Not the folder itself: that is locked by whoever binds a Unix socket in it.
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be used ({error.strerror}): name a folder to write to"
@@ -54,7 +56,7 @@ class Folder:
             StoreError: another one is in.
         """
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreError(
                 f"{self.path} is in use by another server: stop it, or name another folder"
@@ -63,6 +65,7 @@ class Folder:
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._descriptor)
+        os.close(self._lock)
 
     def sync(self) -> None:
         """Have names that were made, changed or removed on disk."""
