@@ -19,9 +19,11 @@ from pathlib import Path
 from benchmarks.usage import cpu
 from framework.testing import eventually
 
-_PLAIN = "from servers.keyvalue import accelerator; accelerator.Reader = None"
+_PLAIN = "import sys; sys.modules['hiredis'] = None"
 _THREADS = "from servers.keyvalue import server; server.KeyValueServer = server.ThreadingKeyValueServer"
-_RUN = "import runpy, sys; sys.argv[0] = 'keyvalue'; runpy.run_module('servers.keyvalue', run_name='__main__')"
+_RUN = (
+    "import runpy, sys; sys.argv[0] = 'keyvalue'; runpy.run_module('servers.keyvalue', run_name='__main__')"
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,18 @@ def _ours(*setup: str, store: str = "memory:") -> list[str]:
 
 
 def _redis(*options: str) -> list[str]:
-    return ["redis-server", "--port", "0", "--unixsocket", "SOCKET", "--dir", "FOLDER", "--save", "", *options]
+    return [
+        "redis-server",
+        "--port",
+        "0",
+        "--unixsocket",
+        "SOCKET",
+        "--dir",
+        "FOLDER",
+        "--save",
+        "",
+        *options,
+    ]
 
 
 MEMORY = (
@@ -63,21 +76,42 @@ def serving(subject: Subject) -> Iterator[tuple[Path, int]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kv-")))
         socket = folder / "s"
-        command = [word.replace("SOCKET", str(socket)).replace("FOLDER", str(folder)) for word in subject.command]
-        process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        command = [
+            word.replace("SOCKET", str(socket)).replace("FOLDER", str(folder)) for word in subject.command
+        ]
+        process = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
         stack.callback(process.terminate)
         eventually(socket.exists)
         yield socket, process.pid
 
 
-def measure(subject: Subject, command: str, clients: int, depth: int, requests: int) -> tuple[float, float, float]:
+def measure(
+    subject: Subject, command: str, clients: int, depth: int, requests: int
+) -> tuple[float, float, float]:
     """Return requests per second, microseconds of processor per request, and the worst reply in milliseconds."""
     with serving(subject) as (socket, process):
-        arguments = ["-s", str(socket), "-t", command, "-c", str(clients), "-P", str(depth), "-d", "16", "-r", "10000"]
+        arguments = [
+            "-s",
+            str(socket),
+            "-t",
+            command,
+            "-c",
+            str(clients),
+            "-P",
+            str(depth),
+            "-d",
+            "16",
+            "-r",
+            "10000",
+        ]
         load = ["redis-benchmark", *arguments, "--csv"]
         subprocess.run([*load, "-n", str(requests // 10)], capture_output=True, check=True, timeout=60)
         before = cpu(process)
-        done = subprocess.run([*load, "-n", str(requests)], capture_output=True, text=True, check=True, timeout=120)
+        done = subprocess.run(
+            [*load, "-n", str(requests)], capture_output=True, text=True, check=True, timeout=120
+        )
         (row,) = csv.DictReader(io.StringIO(done.stdout))
         return float(row["rps"]), (cpu(process) - before) / requests * 1e6, float(row["max_latency_ms"])
 

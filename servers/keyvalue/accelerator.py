@@ -1,4 +1,4 @@
-"""``FastParser``: the same as ``Parser``, by way of hiredis where that is installed.
+"""``FastParser``: the same as ``Parser``, by way of hiredis, which need not be installed.
 
 hiredis was made for replies. So it gets only what it cannot get wrong: a batch that begins with a request and ends with
 one, without a number that it would take memory for. Whatever is left, or comes out other than a request, goes the
@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import hiredis
 
 from servers.keyvalue.protocol import Parser, Request
 
 if TYPE_CHECKING:
     from servers.keyvalue.protocol import Limits
 
-__all__ = ["FastParser", "make_parser"]
+__all__ = ["FastParser"]
 
-try:
-    from hiredis import HiredisError, Reader
-except ImportError:
-    Reader = None
 
 # Numbers for which hiredis would reserve memory before what they count has come.
 _LARGE = re.compile(rb"\n\*[0-9+-]{5}")
@@ -33,17 +31,12 @@ _END = b"+\r\n"
 _BEGIN = re.compile(rb"\*[0-9]{1,4}\r\n\$")
 
 
-def make_parser(limits: Limits) -> Parser:
-    """Return the fastest parser there is."""
-    return Parser(limits) if Reader is None else FastParser(limits)
-
-
 class FastParser(Parser):
     """Cuts a stream into requests."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits)
-        self._reader = Reader()
+        self._reader = hiredis.Reader()
 
     def feed(self, data: bytes) -> list[Request]:
         """Take in the next octets, and return the requests that are now complete."""
@@ -62,14 +55,14 @@ class FastParser(Parser):
         if requests is not None:
             return requests
         # From the beginning: none of it has been handed out.
-        self._reader = Reader()
+        self._reader = hiredis.Reader()
         return super().feed(data)
 
     def _read(self, data: bytes) -> list[Request] | None:
         """Return the requests in a batch, if it consists of whole ones and nothing else."""
         reader = self._reader
         take = reader.gets
-        requests: list[Request] = []
+        requests: list[Any] = []
         try:
             reader.feed(data)
             reader.feed(_END)
@@ -78,10 +71,10 @@ class FastParser(Parser):
             # What was not whole has swallowed the mark.
             if requests.pop() == b"" and all(requests) and _all_bytes(requests):
                 return requests
-        except (HiredisError, TypeError, IndexError):  # TypeError: no array is among them
+        except (hiredis.HiredisError, TypeError, IndexError):  # TypeError: no array is among them
             pass
         return None
 
 
-def _all_bytes(requests: list[Request]) -> bool:
+def _all_bytes(requests: list[Any]) -> bool:
     return set(map(type, chain.from_iterable(requests))) == _BYTES

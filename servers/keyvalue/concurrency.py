@@ -28,10 +28,15 @@ __all__ = ["Concurrency", "Greenlets", "Threads"]
 class Concurrency(Protocol):
     """One model."""
 
-    lock: threading.Lock | None
-    """Held while commands run, if more than one thread runs any."""
-    exclusive: AbstractContextManager[object]
-    """The same, to be entered without a question."""
+    @property
+    def lock(self) -> threading.Lock | None:
+        """Held while commands run, if more than one thread runs any."""
+        ...
+
+    @property
+    def exclusive(self) -> AbstractContextManager[object]:
+        """The same, to be entered without a question."""
+        ...
 
     def commit(self) -> None:
         """Return when all that was done before is safe."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from framework import BaseRequestHandler, Outbox
-from servers.keyvalue.accelerator import make_parser
 from servers.keyvalue.blocking import Block, Waiter
 from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute
@@ -57,7 +56,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
     def handle(self) -> None:
         """Converse until one side has had enough."""
         client, connection = self.client, self.request
-        parser = make_parser(self._limits())
+        parser = self.server.parser(self._limits())
         while not client.closing:
             data = connection.recv(_BATCH)
             if not data:
@@ -90,7 +89,8 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         client, store, lock = self.client, self._engine.store, self._concurrency.lock
         more = True
         while more:
-            client.replies = replies = []
+            replies: list[bytes] = []
+            client.replies = replies
             if lock is None:
                 waiter, more = self._run(requests, replies)
             else:

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from servers.keyvalue.blocking import Waiter
     from servers.keyvalue.memory import Ledger
 
-__all__ = ["Dataset", "Keyspace", "Value", "WrongTypeError"]
+__all__ = ["HASH", "LIST", "SET", "Dataset", "Keyspace", "Value", "WrongTypeError"]
 
 Value: TypeAlias = bytes | deque[bytes] | dict[bytes, bytes] | set[bytes] | SortedSet
 Container: TypeAlias = deque[bytes] | dict[bytes, bytes] | set[bytes] | SortedSet
+
+# What ``typed()`` and ``open()`` are asked for, with what is in them: a bare ``dict`` says nothing of that.
+LIST: type[deque[bytes]] = deque
+HASH: type[dict[bytes, bytes]] = dict
+SET: type[set[bytes]] = set
 
 ValueT = TypeVar("ValueT", bound=Value)
 ContainerT = TypeVar("ContainerT", bound=Container)

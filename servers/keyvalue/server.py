@@ -15,7 +15,7 @@ from servers.keyvalue.commands.table import without
 from servers.keyvalue.concurrency import Concurrency, Greenlets, Threads
 from servers.keyvalue.engine import Engine
 from servers.keyvalue.handler import KeyValueHandler
-from servers.keyvalue.protocol import CommandError
+from servers.keyvalue.protocol import CommandError, Parser
 from servers.keyvalue.settings import Settings
 from servers.keyvalue.stores.files import StoreError
 from servers.keyvalue.stores.opening import open_store
@@ -53,6 +53,7 @@ class KeyValueMixIn(ServiceMixIn[socket.socket, Any]):
         self.engine = engine
         self.settings = settings = settings or Settings()
         self.flusher = Flusher()
+        self.parser = fastest_parser()
         self.concurrency = self._make_concurrency(engine, lock)
         self.max_connections = settings.max_clients
         self.peer_credentials = bool(settings.allow_uid or settings.allow_gid)
@@ -112,6 +113,15 @@ class ThreadingKeyValueServer(
 
     def _make_concurrency(self, engine: Engine, lock: threading.Lock | None) -> Concurrency:
         return Threads(engine.store, lock or threading.Lock())
+
+
+def fastest_parser() -> type[Parser]:
+    """Return the fastest parser there is: ``pip install hiredis`` makes a difference to pipelines."""
+    try:
+        from servers.keyvalue.accelerator import FastParser
+    except ImportError:
+        return Parser
+    return FastParser
 
 
 def name_of(sock: socket.socket, address: Any) -> str:

@@ -69,7 +69,10 @@ def test_redis_cli_pipe(cli: Run) -> None:
 
 def test_redis_cli_scans(cli: Run) -> None:
     """redis-cli finds all keys, the big ones, and those that take much memory."""
-    cli(stdin="".join(f"SET key{number} {number}\n" for number in range(300)) + "RPUSH list a b c\nSADD set a\n")
+    cli(
+        stdin="".join(f"SET key{number} {number}\n" for number in range(300))
+        + "RPUSH list a b c\nSADD set a\n"
+    )
     assert len(cli("--scan", "--pattern", "key*").split()) == 300
     assert "1 lists with 3 items" in cli("--bigkeys")
     assert "Sampled 302 keys" in cli("--memkeys")
@@ -88,7 +91,7 @@ def test_redis_benchmark(path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_redis_py(path: Path, protocol: int) -> None:
-    """redis-py has its pipelines, transactions, locks, scans, queues and messages."""
+    """redis-py has its pipelines, transactions, scans, queues and messages."""
     with redis.Redis(unix_socket_path=str(path), protocol=protocol, decode_responses=True) as client:
         with client.pipeline() as pipe:
             assert pipe.set("a", 1).incr("a").zadd("z", {"x": 1.5}).execute() == [True, 2, 1]
@@ -96,8 +99,6 @@ def test_redis_py(path: Path, protocol: int) -> None:
             pipe.watch("a")
             pipe.multi()
             assert pipe.incrby("a", 5).execute() == [7]
-        with client.lock("lock", timeout=10):
-            assert client.exists("lock")
         client.hset("h", mapping={"f": "v"})
         assert client.hgetall("h") == {"f": "v"}
         assert client.zrange("z", 0, -1, withscores=True)[0][1] == 1.5

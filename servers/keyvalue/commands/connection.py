@@ -76,14 +76,21 @@ def leave_channels(client: Client) -> None:
 @command("auth", "noscript loading stale fast unqueued stranger")
 def auth(client: Client, *words: bytes) -> Reply:
     """Authenticates the connection."""
-    if not words or len(words) > 2:  # noqa: PLR2004 -- a name and a password
-        raise CommandError(SYNTAX if words else "ERR wrong number of arguments for 'auth' command")
+    match words:
+        case [password]:
+            name = b"default"
+        case [name, password]:
+            pass
+        case []:
+            raise CommandError("ERR wrong number of arguments for 'auth' command")
+        case _:
+            raise CommandError(SYNTAX)
     if not client.engine.config.password and len(words) == 1:
         raise CommandError(
             "ERR AUTH <password> called without any password configured for the default user. "
             "Are you sure your configuration is correct?"
         )
-    _authenticate(client, words[0] if len(words) > 1 else b"default", words[-1])
+    _authenticate(client, name, password)
     return "OK"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from servers.keyvalue.arguments import SYNTAX, decimal, decimal_text, integer
 from servers.keyvalue.commands.table import command
+from servers.keyvalue.keyspace import HASH
 from servers.keyvalue.protocol import CommandError, Reply
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def hmset(client: Client, key: bytes, field: bytes, value: bytes, *pairs: bytes)
 def _set(client: Client, name: str, key: bytes, pairs: tuple[bytes, ...]) -> int:
     if len(pairs) % 2:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-    fields = client.db.open(key, dict)
+    fields = client.db.open(key, HASH)
     before = len(fields)
     fields.update(zip(pairs[::2], pairs[1::2], strict=True))
     client.db.changed(key)
@@ -41,7 +42,7 @@ def _set(client: Client, name: str, key: bytes, pairs: tuple[bytes, ...]) -> int
 @command("hsetnx", "write denyoom fast", keys=1)
 def hsetnx(client: Client, key: bytes, field: bytes, value: bytes) -> Reply:
     """Sets the value of a field in a hash only when the field doesn't exist."""
-    if field in (client.db.typed(key, dict) or ()):
+    if field in (client.db.typed(key, HASH) or ()):
         return 0
     return _set(client, "hsetnx", key, (field, value))
 
@@ -49,21 +50,21 @@ def hsetnx(client: Client, key: bytes, field: bytes, value: bytes) -> Reply:
 @command("hget", "readonly fast", keys=1)
 def hget(client: Client, key: bytes, field: bytes) -> Reply:
     """Returns the value of a field in a hash."""
-    fields = client.db.typed(key, dict)
+    fields = client.db.typed(key, HASH)
     return None if fields is None else fields.get(field)
 
 
 @command("hmget", "readonly fast", keys=1)
 def hmget(client: Client, key: bytes, field: bytes, *fields: bytes) -> Reply:
     """Returns the values of all given fields in a hash."""
-    found = client.db.typed(key, dict) or {}
+    found = client.db.typed(key, HASH) or {}
     return [found.get(each) for each in (field, *fields)]
 
 
 @command("hdel", "write fast", keys=1)
 def hdel(client: Client, key: bytes, field: bytes, *fields: bytes) -> Reply:
     """Deletes one or more fields and their values from a hash. Deletes the hash if no fields remain."""
-    found = client.db.typed(key, dict)
+    found = client.db.typed(key, HASH)
     if found is None:
         return 0
     gone = sum([found.pop(each, None) is not None for each in (field, *fields)])
@@ -75,44 +76,44 @@ def hdel(client: Client, key: bytes, field: bytes, *fields: bytes) -> Reply:
 @command("hexists", "readonly fast", keys=1)
 def hexists(client: Client, key: bytes, field: bytes) -> Reply:
     """Determines whether a field exists in a hash."""
-    return int(field in (client.db.typed(key, dict) or ()))
+    return int(field in (client.db.typed(key, HASH) or ()))
 
 
 @command("hlen", "readonly fast", keys=1)
 def hlen(client: Client, key: bytes) -> Reply:
     """Returns the number of fields in a hash."""
-    return len(client.db.typed(key, dict) or ())
+    return len(client.db.typed(key, HASH) or ())
 
 
 @command("hstrlen", "readonly fast", keys=1)
 def hstrlen(client: Client, key: bytes, field: bytes) -> Reply:
     """Returns the length of the value of a field."""
-    return len((client.db.typed(key, dict) or {}).get(field, b""))
+    return len((client.db.typed(key, HASH) or {}).get(field, b""))
 
 
 @command("hkeys", "readonly sort_for_script", keys=1)
 def hkeys(client: Client, key: bytes) -> Reply:
     """Returns all fields in a hash."""
-    return list(client.db.typed(key, dict) or ())
+    return list(client.db.typed(key, HASH) or ())
 
 
 @command("hvals", "readonly sort_for_script", keys=1)
 def hvals(client: Client, key: bytes) -> Reply:
     """Returns all values in a hash."""
-    return list((client.db.typed(key, dict) or {}).values())
+    return list((client.db.typed(key, HASH) or {}).values())
 
 
 @command("hgetall", "readonly random", keys=1)
 def hgetall(client: Client, key: bytes) -> Reply:
     """Returns all fields and values in a hash."""
-    return client.db.typed(key, dict) or {}
+    return client.db.typed(key, HASH) or {}
 
 
 @command("hincrby", "write denyoom fast", keys=1)
 def hincrby(client: Client, key: bytes, field: bytes, increment: bytes) -> Reply:
     """Increments the integer value of a field in a hash by a number. Uses 0 if the field doesn't exist."""
     number = integer(increment)
-    old = (client.db.typed(key, dict) or {}).get(field, b"0")
+    old = (client.db.typed(key, HASH) or {}).get(field, b"0")
     total = integer(old, "ERR hash value is not an integer") + number
     if not -_MOST - 1 <= total <= _MOST:
         raise CommandError("ERR increment or decrement would overflow")
@@ -126,7 +127,7 @@ def hincrbyfloat(client: Client, key: bytes, field: bytes, increment: bytes) -> 
     number = decimal(increment)
     if not number.is_finite():
         raise CommandError("ERR value is NaN or Infinity")
-    old = decimal((client.db.typed(key, dict) or {}).get(field, b"0"), "ERR hash value is not a float")
+    old = decimal((client.db.typed(key, HASH) or {}).get(field, b"0"), "ERR hash value is not a float")
     total = decimal_text(old, number)
     _set(client, "hincrbyfloat", key, (field, total))
     client.propagate(b"HSET", key, field, total)
@@ -142,7 +143,7 @@ def hrandfield(client: Client, key: bytes, *options: bytes) -> Reply:
         if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHVALUES"):  # noqa: PLR2004 -- both
             raise CommandError(SYNTAX)
         with_values = len(options) > 1
-    fields = client.db.typed(key, dict)
+    fields = client.db.typed(key, HASH)
     if fields is None:
         return [] if options else None
     chosen = choose(list(fields), number)

@@ -10,6 +10,7 @@ from servers.keyvalue.arguments import SYNTAX, integer, numbered, positive, time
 from servers.keyvalue.blocking import Block
 from servers.keyvalue.commands.keys import NO_SUCH_KEY
 from servers.keyvalue.commands.table import command
+from servers.keyvalue.keyspace import LIST
 from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @command("lpush", "write denyoom fast", keys=1)
 def lpush(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
     """Prepends one or more elements to a list. Creates the key if it doesn't exist."""
-    items = client.db.open(key, deque)
+    items = client.db.open(key, LIST)
     items.extendleft((element, *elements))
     size = len(items)
     client.db.changed(key)
@@ -31,7 +32,7 @@ def lpush(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply
 @command("rpush", "write denyoom fast", keys=1)
 def rpush(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
     """Appends one or more elements to a list. Creates the key if it doesn't exist."""
-    items = client.db.open(key, deque)
+    items = client.db.open(key, LIST)
     items.extend((element, *elements))
     size = len(items)
     client.db.changed(key)
@@ -41,13 +42,13 @@ def rpush(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply
 @command("lpushx", "write denyoom fast", keys=1)
 def lpushx(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
     """Prepends one or more elements to a list only when the list exists."""
-    return 0 if client.db.typed(key, deque) is None else lpush(client, key, element, *elements)
+    return 0 if client.db.typed(key, LIST) is None else lpush(client, key, element, *elements)
 
 
 @command("rpushx", "write denyoom fast", keys=1)
 def rpushx(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
     """Appends an element to a list only when the list exists."""
-    return 0 if client.db.typed(key, deque) is None else rpush(client, key, element, *elements)
+    return 0 if client.db.typed(key, LIST) is None else rpush(client, key, element, *elements)
 
 
 @command("lpop", "write fast", keys=1)
@@ -66,7 +67,7 @@ def _pop(client: Client, name: str, key: bytes, count: tuple[bytes, ...], *, lef
     if len(count) > 1:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
     number = positive(count[0]) if count else 1
-    if client.db.typed(key, deque) is None:
+    if client.db.typed(key, LIST) is None:
         return NIL_ARRAY if count else None
     found = take(client, key, number, left=left)
     return found if count else found[0]
@@ -74,7 +75,7 @@ def _pop(client: Client, name: str, key: bytes, count: tuple[bytes, ...], *, lef
 
 def take(client: Client, key: bytes, number: int, *, left: bool) -> list[bytes]:
     """Remove up to so many elements from one end of a list that is there, and return them."""
-    items = client.db.open(key, deque)
+    items = client.db.open(key, LIST)
     pop = items.popleft if left else items.pop
     found = [pop() for _ in range(min(number, len(items)))]
     if found:
@@ -85,14 +86,14 @@ def take(client: Client, key: bytes, number: int, *, left: bool) -> list[bytes]:
 @command("llen", "readonly fast", keys=1)
 def llen(client: Client, key: bytes) -> Reply:
     """Returns the length of a list."""
-    return len(client.db.typed(key, deque) or ())
+    return len(client.db.typed(key, LIST) or ())
 
 
 @command("lrange", "readonly", keys=1)
 def lrange(client: Client, key: bytes, start: bytes, stop: bytes) -> Reply:
     """Returns a range of elements from a list."""
     first, last = integer(start), integer(stop)
-    items: deque[bytes] = client.db.typed(key, deque) or deque()
+    items: deque[bytes] = client.db.typed(key, LIST) or deque()
     return between(items, *window(first, last, len(items)))
 
 
@@ -107,7 +108,7 @@ def between(items: deque[bytes], start: int, stop: int) -> list[bytes]:
 @command("lindex", "readonly", keys=1)
 def lindex(client: Client, key: bytes, index: bytes) -> Reply:
     """Returns an element from a list by its index."""
-    items = client.db.typed(key, deque)
+    items = client.db.typed(key, LIST)
     if items is None:
         return None
     place = integer(index)
@@ -117,7 +118,7 @@ def lindex(client: Client, key: bytes, index: bytes) -> Reply:
 @command("lset", "write denyoom", keys=1)
 def lset(client: Client, key: bytes, index: bytes, element: bytes) -> Reply:
     """Sets the value of an element in a list by its index."""
-    items = client.db.typed(key, deque)
+    items = client.db.typed(key, LIST)
     if items is None:
         raise CommandError(NO_SUCH_KEY)
     place = integer(index)
@@ -133,7 +134,7 @@ def linsert(client: Client, key: bytes, where: bytes, pivot: bytes, element: byt
     """Inserts an element before or after another element in a list."""
     if where.upper() not in {b"BEFORE", b"AFTER"}:
         raise CommandError(SYNTAX)
-    items = client.db.typed(key, deque)
+    items = client.db.typed(key, LIST)
     if items is None:
         return 0
     try:
@@ -149,7 +150,7 @@ def linsert(client: Client, key: bytes, where: bytes, pivot: bytes, element: byt
 def lrem(client: Client, key: bytes, count: bytes, element: bytes) -> Reply:
     """Removes elements from a list. Deletes the list if the last element was removed."""
     number = integer(count)
-    items = client.db.typed(key, deque)
+    items = client.db.typed(key, LIST)
     if items is None:
         return 0
     left = abs(number) or len(items)
@@ -172,7 +173,7 @@ def lrem(client: Client, key: bytes, count: bytes, element: bytes) -> Reply:
 def ltrim(client: Client, key: bytes, start: bytes, stop: bytes) -> Reply:
     """Removes elements from both ends of a list. Deletes the list if all elements were trimmed."""
     first, last = integer(start), integer(stop)
-    items = client.db.typed(key, deque)
+    items = client.db.typed(key, LIST)
     if items is not None:
         first, last = window(first, last, len(items))
         if first == last:
@@ -207,7 +208,7 @@ def lpos(client: Client, key: bytes, element: bytes, *options: bytes) -> Reply:
                 raise CommandError(SYNTAX)
     if len(options) % 2:
         raise CommandError(SYNTAX)
-    items: deque[bytes] = client.db.typed(key, deque) or deque()
+    items: deque[bytes] = client.db.typed(key, LIST) or deque()
     size = len(items)
     order = (
         enumerate(items)
@@ -267,9 +268,9 @@ def _move_waiting(
 
 
 def _move(client: Client, source: bytes, destination: bytes, from_left: bool, to_left: bool) -> Reply:
-    if client.db.typed(source, deque) is None:
+    if client.db.typed(source, LIST) is None:
         return None
-    client.db.typed(destination, deque)
+    client.db.typed(destination, LIST)
     (element,) = take(client, source, 1, left=from_left)
     (lpush if to_left else rpush)(client, destination, element)
     return element
@@ -308,7 +309,7 @@ def _pop_waiting(client: Client, arguments: tuple[bytes, ...], *, left: bool) ->
         client.propagate(b"LPOP" if left else b"RPOP", key)
         return [key, element]
 
-    return first_of(client, keys, deque, pop, wait=timeout(seconds))
+    return first_of(client, keys, LIST, pop, wait=timeout(seconds))
 
 
 @command("lmpop", "write movablekeys", numbered=1)
@@ -337,7 +338,7 @@ def _parse_mpop(
         client.propagate(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
         return [key, found]
 
-    return keys, deque, pop
+    return keys, LIST, pop
 
 
 def count_option(options: list[bytes]) -> int:

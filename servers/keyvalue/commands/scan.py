@@ -8,6 +8,7 @@ from servers.keyvalue.arguments import SYNTAX, integer
 from servers.keyvalue.commands.keys import NAMES
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.glob import matcher
+from servers.keyvalue.keyspace import HASH, SET
 from servers.keyvalue.protocol import CommandError, Reply, format_double
 from servers.keyvalue.sortedset import SortedSet
 
@@ -45,7 +46,7 @@ def scan(client: Client, cursor: bytes, *options: bytes) -> Reply:
 @command("hscan", "readonly random", keys=1)
 def hscan(client: Client, key: bytes, cursor: bytes, *options: bytes) -> Reply:
     """Iterates over fields and values of a hash."""
-    fields = client.db.typed(key, dict) or {}
+    fields = client.db.typed(key, HASH) or {}
     following, names = _next(client, cursor, options, fields)
     return [b"%d" % following, [each for name in names if name in fields for each in (name, fields[name])]]
 
@@ -53,7 +54,7 @@ def hscan(client: Client, key: bytes, cursor: bytes, *options: bytes) -> Reply:
 @command("sscan", "readonly random", keys=1)
 def sscan(client: Client, key: bytes, cursor: bytes, *options: bytes) -> Reply:
     """Iterates over members of a set."""
-    members = client.db.typed(key, set) or set()
+    members = client.db.typed(key, SET) or set()
     following, names = _next(client, cursor, options, members)
     return [b"%d" % following, [name for name in names if name in members]]
 

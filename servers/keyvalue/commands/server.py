@@ -127,10 +127,12 @@ def _resident() -> int:
 
 
 def _human(octets: float) -> str:
-    for unit in "BKMG":
-        if octets < 1024 or unit == "G":  # noqa: PLR2004
+    units = iter("BKMG")
+    unit = next(units)
+    for larger in units:
+        if octets < 1024:  # noqa: PLR2004 -- of the next unit
             break
-        octets /= 1024
+        octets, unit = octets / 1024, larger
     return f"{octets:.2f}{unit}" if unit != "B" else f"{octets}B"
 
 
@@ -316,7 +318,7 @@ def slowlog(client: Client) -> Reply:
 @command("slowlog|get", "admin random loading stale")
 def slowlog_get(client: Client, *count: bytes) -> Reply:
     """Returns the slow log's entries."""
-    number = integer(count[0]) if count else 10
+    number = integer(next(iter(count), b"10"))
     if number < -1:
         raise CommandError("ERR count should be greater than or equal to -1")
     entries = list(client.engine.slowlog)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from servers.keyvalue.arguments import SYNTAX, integer, numbered, positive
 from servers.keyvalue.commands.hashes import choose
 from servers.keyvalue.commands.table import command
+from servers.keyvalue.keyspace import SET
 from servers.keyvalue.protocol import CommandError, Reply
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _NONE: AbstractSet[bytes] = frozenset()
 @command("sadd", "write denyoom fast", keys=1)
 def sadd(client: Client, key: bytes, member: bytes, *members: bytes) -> Reply:
     """Adds one or more members to a set. Creates the key if it doesn't exist."""
-    found = client.db.open(key, set)
+    found = client.db.open(key, SET)
     before = len(found)
     found.update((member, *members))
     added = len(found) - before
@@ -35,7 +36,7 @@ def sadd(client: Client, key: bytes, member: bytes, *members: bytes) -> Reply:
 @command("srem", "write fast", keys=1)
 def srem(client: Client, key: bytes, member: bytes, *members: bytes) -> Reply:
     """Removes one or more members from a set. Deletes the set if the last member was removed."""
-    found = client.db.typed(key, set)
+    found = client.db.typed(key, SET)
     if found is None:
         return 0
     before = len(found)
@@ -74,16 +75,16 @@ def smembers(client: Client, key: bytes) -> Reply:
 @command("smove", "write fast", keys=(1, 2, 1))
 def smove(client: Client, source: bytes, destination: bytes, member: bytes) -> Reply:
     """Moves a member from one set to another."""
-    found = client.db.typed(source, set)
+    found = client.db.typed(source, SET)
     if found is None:
         return 0
-    target = client.db.typed(destination, set)
+    target = client.db.typed(destination, SET)
     if member not in found:
         return 0
     if found is not target:
         found.remove(member)
         client.db.changed(source)
-        client.db.open(destination, set).add(member)
+        client.db.open(destination, SET).add(member)
         client.db.changed(destination)
     return 1
 
@@ -94,7 +95,7 @@ def spop(client: Client, key: bytes, *count: bytes) -> Reply:
     if len(count) > 1:
         raise CommandError(SYNTAX)
     number = positive(count[0]) if count else 1
-    found = client.db.typed(key, set)
+    found = client.db.typed(key, SET)
     if found is None:
         return _NONE if count else None
     # The order of a set of bytes is that of their hashes, which nobody outside knows (PYTHONHASHSEED).
@@ -116,7 +117,7 @@ def srandmember(client: Client, key: bytes, *count: bytes) -> Reply:
     if len(count) > 1:
         raise CommandError(SYNTAX)
     number = integer(count[0]) if count else 1
-    found: set[bytes] | None = client.db.typed(key, set)
+    found: set[bytes] | None = client.db.typed(key, SET)
     if found is None:
         return [] if count else None
     if not count:
@@ -183,7 +184,7 @@ def limit_option(options: list[bytes]) -> int:
 
 
 def _members(client: Client, key: bytes) -> AbstractSet[bytes]:
-    return client.db.typed(key, set) or _NONE
+    return client.db.typed(key, SET) or _NONE
 
 
 def _all(client: Client, keys: Sequence[bytes]) -> list[AbstractSet[bytes]]:

@@ -294,15 +294,24 @@ _Aggregate: TypeAlias = Callable[[float, float], float]
 _Combination: TypeAlias = Callable[[list[_Scores], list[float], _Aggregate], dict[bytes, float]]
 
 
-def _combine(
-    client: Client,
-    name: str,
-    numkeys: bytes,
-    rest: Sequence[bytes],
-    how: _Combination,
-    *,
-    store: bool = False,
+def _combine(client: Client, name: str, numkeys: bytes, rest: Sequence[bytes], how: _Combination) -> Reply:
+    scores, with_scores = _combined(client, name, numkeys, rest, how, store=False)
+    found = SortedSet(scores)
+    items = list(found.slice(0, len(found)))
+    return paired(client, items) if with_scores else [member for member, _ in items]
+
+
+def _combine_into(
+    client: Client, destination: bytes, name: str, numkeys: bytes, rest: Sequence[bytes], how: _Combination
 ) -> Reply:
+    scores, _ = _combined(client, name, numkeys, rest, how, store=True)
+    return store_scores(client, destination, scores)
+
+
+def _combined(
+    client: Client, name: str, numkeys: bytes, rest: Sequence[bytes], how: _Combination, *, store: bool
+) -> tuple[dict[bytes, float], bool]:
+    """Return the members of several sorted sets and their scores, and whether the scores are asked for."""
     keys, options = _numbered(numkeys, rest, name)
     sets = [_scores(client, each) for each in keys]
     weights, with_scores = [1.0] * len(keys), False
@@ -319,19 +328,7 @@ def _combine(
                 aggregate = _AGGREGATES[options.pop(0).upper()]
             case _:
                 raise CommandError(SYNTAX)
-    scores = how(sets, weights, aggregate)
-    if store:
-        return scores
-    found = SortedSet(scores)
-    items = list(found.slice(0, len(found)))
-    return paired(client, items) if with_scores else [member for member, _ in items]
-
-
-def _combine_into(
-    client: Client, destination: bytes, name: str, numkeys: bytes, rest: Sequence[bytes], how: _Combination
-) -> Reply:
-    scores = _combine(client, name, numkeys, rest, how, store=True)
-    return store_scores(client, destination, scores) if isinstance(scores, dict) else 0
+    return how(sets, weights, aggregate), with_scores
 
 
 def store_scores(client: Client, destination: bytes, scores: dict[bytes, float]) -> int:

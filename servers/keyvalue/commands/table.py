@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from servers.keyvalue.protocol import CommandError, Reply, Request
 
@@ -43,7 +43,7 @@ class Command:
     write: bool = False
     skip: int = 1
     """How many words its name has."""
-    subcommands: dict[bytes, Command] = field(default_factory=dict)
+    subcommands: dict[bytes, Command] = field(default_factory=dict[bytes, Any])
 
     @property
     def redis_arity(self) -> int:

@@ -173,7 +173,7 @@ class LogStore:
         if self._error is not None:
             raise self._error
         appended = self._appended
-        effects = []
+        effects: list[tuple[int, Sequence[bytes]]] = []
         while self._effects:
             effects.append(self._effects.popleft())
         try:

@@ -83,9 +83,10 @@ class Header:
     def record(self, sequence: int, synced: int, body: bytes) -> bytes:
         """Return a record of this file."""
         head = _RECORD.pack(_MAGIC, len(body), sequence, synced, 0)[:-4]
-        return b"".join((head, struct.pack("<I", self._crc(head, body)), body))
+        return b"".join((head, struct.pack("<I", self.crc(head, body)), body))
 
-    def _crc(self, head: bytes, body: bytes | memoryview) -> int:
+    def crc(self, head: bytes, body: bytes | memoryview) -> int:
+        """Return the checksum of a record of this file."""
         return zlib.crc32(body, zlib.crc32(head, zlib.crc32(self.salt)))
 
 
@@ -171,7 +172,7 @@ class File:
             return None
         head = self._data[start : start + _RECORD.size - 4]
         with memoryview(self._data) as view:
-            if crc != self.header._crc(head, view[start + _RECORD.size : end]):  # noqa: SLF001 -- of this module
+            if crc != self.header.crc(head, view[start + _RECORD.size : end]):
                 return None
         return Record(sequence, synced, start, end)
 

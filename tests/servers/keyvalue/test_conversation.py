@@ -96,7 +96,9 @@ def test_transaction_with_a_mistake(client: Wire) -> None:
     assert client("DISCARD") == b"-ERR DISCARD without MULTI\r\n"
 
 
-@pytest.mark.parametrize("change", ["SET a 2", "DEL a", "EXPIRE a 100", "RENAME a b", "FLUSHALL", "SWAPDB 0 1"])
+@pytest.mark.parametrize(
+    "change", ["SET a 2", "DEL a", "EXPIRE a 100", "RENAME a b", "FLUSHALL", "SWAPDB 0 1"]
+)
 def test_watch(served: Served, change: str) -> None:
     """A transaction does not run when another has changed what it watches, however."""
     client, other = served.connect(), served.connect()
@@ -130,7 +132,10 @@ def test_first_come_first_served(served: Served) -> None:
     blocked(served)
     second.send("BRPOP", "other", "list", 0)
     blocked(served, 2)
-    pusher.raw(encode_request([b"RPUSH", b"list", b"a", b"b", b"c"]) + encode_request([b"LRANGE", b"list", b"0", b"-1"]))
+    pusher.raw(
+        encode_request([b"RPUSH", b"list", b"a", b"b", b"c"])
+        + encode_request([b"LRANGE", b"list", b"0", b"-1"])
+    )
     assert pusher.reply() == b":3\r\n"
     assert pusher.reply() == (b"*1\r\n", [b"$1\r\nb\r\n"])
     assert first.reply() == (b"*2\r\n", [b"$4\r\nlist\r\n", b"$1\r\na\r\n"])

@@ -56,7 +56,9 @@ def test_killed(tmp_path: Path, socket_folder: Path) -> None:
             with Wire(path) as client:
                 for name, least in base.items():
                     values = {part: client("GET", f"{name}:{part}").split(b"\r\n")[1] for part in "ab"}
-                    every = [int(item.split(b"\r\n")[1]) for item in client("LRANGE", f"{name}:all", 0, -1)[1]]
+                    every = [
+                        int(item.split(b"\r\n")[1]) for item in client("LRANGE", f"{name}:all", 0, -1)[1]
+                    ]
                     assert values["a"] == values["b"] == b"%d" % every[-1]
                     assert every == list(range(1, len(every) + 1))
                     assert len(every) >= least

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ from tests.servers.keyvalue.conftest import Serve
 from tests.servers.keyvalue.program import program
 from tests.servers.keyvalue.wire import Wire
 
-EFFECTS = st.lists(st.tuples(st.integers(0, 20), st.lists(st.binary(max_size=20), min_size=1, max_size=4)), max_size=5)
+EFFECTS = st.lists(
+    st.tuples(st.integers(0, 20), st.lists(st.binary(max_size=20), min_size=1, max_size=4)), max_size=5
+)
 
 
 def log_of(folder: Path, *values: bytes, fsync: str = "always") -> Path:
@@ -94,7 +97,7 @@ def test_any_flipped_bit(tmp_path: Path) -> None:
     last = len(whole) // 4 * 3 - 10
     for place in range(last):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
-        with pytest.raises(DamagedError, match="00000001.log: octets"):
+        with pytest.raises(DamagedError, match=r"00000001\.log: octets"):
             kept(tmp_path)
     assert path.read_bytes()[last:] == whole[last:]
 
@@ -159,7 +162,9 @@ def test_no_folder(tmp_path: Path) -> None:
         LogStore(tmp_path / "file")
 
 
-@pytest.mark.parametrize("url", ["", "memory:x", "log:", "log:/a?fsync=never", "log:/a?x=1", "redis://localhost"])
+@pytest.mark.parametrize(
+    "url", ["", "memory:x", "log:", "log:/a?fsync=never", "log:/a?x=1", "redis://localhost"]
+)
 def test_no_urls(url: str) -> None:
     """What is no store's URL is refused with what to write instead."""
     assert "write" in check_url(url)
@@ -173,7 +178,7 @@ def test_compaction(tmp_path: Path, serve: Serve) -> None:
     client("RPUSH", "list", *range(2000))
     client("HSET", "hash", *range(2000))
     client("SADD", "set", *range(2000))
-    client("ZADD", "zset", 0.1, "a", "inf", "b", -3, "c")
+    client("ZADD", "zset", "0.1", "a", "inf", "b", -3, "c")
     client("SELECT", 9)
     client("SET", "string", "other")
     assert client("SAVE") == b"+OK\r\n"
@@ -190,7 +195,10 @@ def state(engine: Engine) -> list[tuple[dict[bytes, object], dict[bytes, int]]]:
     """Return all that the keyspaces hold."""
     return [
         (
-            {key: value.scores if isinstance(value, SortedSet) else value for key, value in each.values.items()},
+            {
+                key: value.scores if isinstance(value, SortedSet) else value
+                for key, value in each.values.items()
+            },
             each.expires,
         )
         for each in engine.dataset.keyspaces
@@ -266,6 +274,14 @@ def test_no_room(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert b"aof_last_write_status:ok" in client("INFO", "persistence")
 
 
+def _fail_to_sync(server: KeyValueServer, path: Path, begin: Callable[[], None]) -> None:
+    with running(server), Wire(path) as client:
+        assert client("SET", "a", 1) == b"+OK\r\n"
+        begin()
+        client.send("SET", "a", 2)
+        assert client.rest() == b""
+
+
 def test_sync_that_fails(tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails ends the server, and nobody was told that it had worked."""
     path = socket_folder / "kv.sock"
@@ -274,11 +290,8 @@ def test_sync_that_fails(tmp_path: Path, socket_folder: Path, monkeypatch: pytes
     def fails(_descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    with pytest.raises(OSError, match="Input/output error"), running(server), Wire(path) as client:
-        assert client("SET", "a", 1) == b"+OK\r\n"
-        monkeypatch.setattr("os.fdatasync", fails)
-        client.send("SET", "a", 2)
-        assert client.rest() == b""
+    with pytest.raises(OSError, match="Input/output error"):
+        _fail_to_sync(server, path, lambda: monkeypatch.setattr("os.fdatasync", fails))
     monkeypatch.undo()
     assert kept(tmp_path)[0] == b"1"
 
@@ -299,7 +312,15 @@ def test_program_refuses_a_damaged_folder(tmp_path: Path) -> None:
     whole = path.read_bytes()
     place = whole.index(b"a\r\n")
     path.write_bytes(whole[:place] + b"X" + whole[place + 1 :])
-    command = [sys.executable, "-m", "servers.keyvalue", "--bind", f"unix:{tmp_path}/s", "--store", f"log:{tmp_path}"]
+    command = [
+        sys.executable,
+        "-m",
+        "servers.keyvalue",
+        "--bind",
+        f"unix:{tmp_path}/s",
+        "--store",
+        f"log:{tmp_path}",
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 2
     assert "00000001.log: octets 28 to" in ended.stderr

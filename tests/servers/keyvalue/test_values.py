@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from framework.testing import FakeClock
 from servers.keyvalue.arguments import decimal, decimal_text, double, window
 from servers.keyvalue.glob import matcher
-from servers.keyvalue.keyspace import Dataset, WrongTypeError
+from servers.keyvalue.keyspace import Dataset, Value, WrongTypeError
 from servers.keyvalue.protocol import CommandError
 from servers.keyvalue.scan import Cursors, Samples
 from servers.keyvalue.sortedset import Bounds, SortedSet
@@ -83,7 +83,9 @@ def test_windows(start: int, stop: int, size: int) -> None:
     assert list(range(begin, end)) == [place for place in range(size) if low <= place <= high]
 
 
-@pytest.mark.parametrize("text", [b"nan", b"1_0", b" 1", b"1 ", b"", b"0x10", b"1e", b"1" * 257, b"1e400", b"\xd9\xa1"])
+@pytest.mark.parametrize(
+    "text", [b"nan", b"1_0", b" 1", b"1 ", b"", b"0x10", b"1e", b"1" * 257, b"1e400", b"\xd9\xa1"]
+)
 def test_no_doubles(text: bytes) -> None:
     """What strtod(3) would not take to its end is no number."""
     with pytest.raises(CommandError, match="not a valid float"):
@@ -92,7 +94,12 @@ def test_no_doubles(text: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "total"),
-    [(b"10.5", b"0.1", b"10.6"), (b"5.0e3", b"2.0e2", b"5200"), (b"0.1", b"0.2", b"0.3"), (b"1", b"-1", b"0")],
+    [
+        (b"10.5", b"0.1", b"10.6"),
+        (b"5.0e3", b"2.0e2", b"5200"),
+        (b"0.1", b"0.2", b"0.3"),
+        (b"1", b"-1", b"0"),
+    ],
 )
 def test_decimals(first: bytes, second: bytes, total: bytes) -> None:
     """INCRBYFLOAT adds as people do."""
@@ -148,11 +155,12 @@ def test_trash() -> None:
     """A huge value is out of sight at once, and freed a slice at a time."""
     dataset = Dataset(1, FakeClock())
     (db,) = dataset.keyspaces
-    for key, value in {
+    values: dict[bytes, Value] = {
         b"hash": {b"%d" % number: b"" for number in range(3000)},
         b"set": {b"%d" % number for number in range(3000)},
         b"zset": SortedSet({b"%d" % number: 1.0 for number in range(3000)}),
-    }.items():
+    }
+    for key, value in values.items():
         db.set(key, value)
     assert db.remove(b"hash")
     db.clear()
