@@ -8,9 +8,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from framework.hub import Hub, Waiter, running_hub
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 __all__ = ["Event", "Lock", "Queue", "at_turn_end", "run_in_thread", "sleep"]
 
@@ -53,6 +56,18 @@ def run_in_thread(function: Callable[[], T]) -> T:
     return result[0]
 
 
+class _Once:
+    """A greenlet that waits for several things, of which the first wakes it and the others find it gone."""
+
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter: Waiter | None = waiter
+
+    def switch(self, value: object = None) -> object:
+        """Go on, unless it has gone on already."""
+        waiter, self._waiter = self._waiter, None
+        return None if waiter is None else waiter.switch(value)
+
+
 class Event:
     """A flag that greenlets wait for; ``set()`` is legal from any thread."""
 
@@ -80,24 +95,32 @@ class Event:
         """Unset it."""
         self._flag = False
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, for ``timeout`` seconds at most, and tell whether it is."""
+    def wait(self, timeout: float | None = None, *, input_of: HasFileno | None = None) -> bool:
+        """Wait until it is set, for ``timeout`` seconds at most, and tell whether it is.
+
+        Args:
+            timeout: seconds; ``None``: for ever.
+            input_of: a connection: its input, or its end, ends the wait, too.
+        """
         # The hub is known before the flag is looked at, and set() does it the other way round.
         hub = self._hub = running_hub()
         if self._flag:
             return True
-        me = hub.current()
+        me = _Once(hub.current())
         self._waiters.append(me)
-        timer = None if timeout is None else hub.call_later(timeout, lambda: self._expire(hub, me))
-        hub.park()
-        if timer is not None:
-            timer.cancel()
+        timer = None if timeout is None else hub.call_later(timeout, lambda: hub.ready(me))
+        if input_of is not None:
+            hub.on_readable(input_of.fileno(), me)
+        try:
+            hub.park()
+        finally:
+            if me in self._waiters:
+                self._waiters.remove(me)
+            if timer is not None:
+                timer.cancel()
+            if input_of is not None and hub.readers.get(input_of.fileno()) is me:
+                del hub.readers[input_of.fileno()]
         return self._flag
-
-    def _expire(self, hub: Hub, waiter: Waiter) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-            hub.ready(waiter)
 
     def _release(self) -> None:
         hub = self._hub

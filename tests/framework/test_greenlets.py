@@ -493,3 +493,51 @@ def test_mixin_goes_with_any_server() -> None:
 
     with Own(LOOPBACK, StreamRequestHandler) as server:
         assert server.server_address[1] > 0
+
+
+# -- waiting for an event or for the peer ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def waiting_for(event: Event, timeout: float | None = None) -> Iterator[socket.socket]:
+    """Connect to a server whose handler waits for an event or for input, and tells over and over which it was."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            was_set = False
+            while not was_set:
+                was_set = event.wait(timeout, input_of=self.connection)
+                try:
+                    data = self.connection.recv(10, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    data = None
+                if data == b"":
+                    return
+                self.wfile.write(b"%d %r\n" % (was_set, data))
+
+    with serving(server := Service(LOOPBACK, Handler)), client(server) as connection:
+        yield connection
+
+
+def test_event_or_input() -> None:
+    """Whoever waits for an event and for input goes on at the first of them, and can wait again for both."""
+    event = Event()
+    with waiting_for(event) as connection:
+        for _ in range(3):
+            connection.sendall(b"hello")
+            assert connection.recv(100) == b"0 b'hello'\n"
+        event.set()
+        assert connection.recv(100) == b"1 None\n"
+
+
+def test_event_or_the_end_of_input() -> None:
+    """Whoever waits for an event hears that the peer has gone."""
+    with waiting_for(Event()) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+
+
+def test_event_or_input_in_time() -> None:
+    """The wait for both ends when its time is over, too."""
+    with waiting_for(Event(), 0.01) as connection:
+        assert connection.recv(7) == b"0 None\n"

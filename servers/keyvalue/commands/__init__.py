@@ -1,0 +1,103 @@
+"""What a client may ask for: one family of commands per file, and how one of them is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servers.keyvalue import blocking
+from servers.keyvalue.commands import (
+    connection,
+    hashes,
+    keys,
+    lists,
+    pubsub,
+    scan,
+    server,
+    sets,
+    sorted_sets,
+    sorting,
+    strings,
+    transactions,
+    zranges,
+)
+from servers.keyvalue.commands.table import Command, find
+from servers.keyvalue.protocol import CommandError, Reply, Request
+
+if TYPE_CHECKING:
+    from servers.keyvalue.client import Client
+
+__all__ = [
+    "connection",
+    "execute",
+    "hashes",
+    "keys",
+    "lists",
+    "pubsub",
+    "scan",
+    "server",
+    "sets",
+    "sorted_sets",
+    "sorting",
+    "strings",
+    "transactions",
+    "zranges",
+]
+
+
+def execute(client: Client, request: Request) -> Reply:
+    """Do what a request says, and return the reply, which may be a refusal."""
+    try:
+        row = client.table.get(request[0])
+        if row is None or row.subcommands or len(request) not in row.arity:
+            row = find(client.table, request)
+        if client.gated and (instead := _at_gate(client, row, request)) is not None:
+            return instead
+        if not row.write:
+            return row.run(client, *request[row.skip :])
+        dataset = client.dataset
+        reply = row.run(client, *request[row.skip :]) if dataset.plain else _write(client, row, request)
+        if dataset.ready and not client.running:
+            blocking.serve(client.engine)
+        return reply
+    except CommandError as error:
+        if client.queue is not None:
+            client.broken = True
+        client.engine.errors += 1
+        return error
+
+
+def _write(client: Client, row: Command, request: Request) -> Reply:
+    """Run a command that may change data, with all that this takes: room, and a record of it."""
+    engine = client.engine
+    dataset = engine.dataset
+    if dataset.ledger is not None and "denyoom" in row.flags:
+        dataset.ledger.make_room(client)
+    if dataset.journal is None:
+        return row.run(client, *request[row.skip :])
+    engine.store.reserve(request)
+    before = dataset.changes
+    try:
+        return row.run(client, *request[row.skip :])
+    finally:
+        effects, dataset.effects = dataset.effects, None
+        if effects is not None:
+            for effect in effects:
+                dataset.journal(client.db.number, effect)
+        elif dataset.changes != before:
+            dataset.journal(client.db.number, request)
+
+
+def _at_gate(client: Client, row: Command, request: Request) -> Reply:
+    """Hold back what may not run now; return what to answer instead, or None to let it pass."""
+    if not client.authenticated and "stranger" not in row.flags:
+        raise CommandError("NOAUTH Authentication required.")
+    if client.queue is not None and "unqueued" not in row.flags:
+        if "outside" in row.flags:
+            raise CommandError("ERR Command not allowed inside a transaction")
+        if client.running:
+            return None
+        return transactions.enqueue(client, request)
+    if (client.subscriptions or client.patterns) and not client.resp3 and "listening" not in row.flags:
+        allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        raise CommandError(f"ERR Can't execute '{row.name}': only {allowed}")
+    return None

@@ -1,0 +1,376 @@
+"""Lists: both ends, what is between, and waiting for elements to come."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from servers.keyvalue.arguments import SYNTAX, integer, numbered, positive, timeout, window
+from servers.keyvalue.blocking import Block
+from servers.keyvalue.commands.keys import NO_SUCH_KEY
+from servers.keyvalue.commands.table import command
+from servers.keyvalue.keyspace import LIST
+from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from servers.keyvalue.client import Client
+
+
+@command("lpush", "write denyoom fast", keys=1)
+def lpush(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
+    """Prepends one or more elements to a list. Creates the key if it doesn't exist."""
+    items = client.db.open(key, LIST)
+    items.extendleft((element, *elements))
+    size = len(items)
+    client.db.changed(key)
+    return size
+
+
+@command("rpush", "write denyoom fast", keys=1)
+def rpush(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
+    """Appends one or more elements to a list. Creates the key if it doesn't exist."""
+    items = client.db.open(key, LIST)
+    items.extend((element, *elements))
+    size = len(items)
+    client.db.changed(key)
+    return size
+
+
+@command("lpushx", "write denyoom fast", keys=1)
+def lpushx(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
+    """Prepends one or more elements to a list only when the list exists."""
+    return 0 if client.db.typed(key, LIST) is None else lpush(client, key, element, *elements)
+
+
+@command("rpushx", "write denyoom fast", keys=1)
+def rpushx(client: Client, key: bytes, element: bytes, *elements: bytes) -> Reply:
+    """Appends an element to a list only when the list exists."""
+    return 0 if client.db.typed(key, LIST) is None else rpush(client, key, element, *elements)
+
+
+@command("lpop", "write fast", keys=1)
+def lpop(client: Client, key: bytes, *count: bytes) -> Reply:
+    """Returns the first elements in a list after removing it. Deletes the list if the last element was popped."""
+    return _pop(client, "lpop", key, count, left=True)
+
+
+@command("rpop", "write fast", keys=1)
+def rpop(client: Client, key: bytes, *count: bytes) -> Reply:
+    """Returns and removes the last elements of a list. Deletes the list if the last element was popped."""
+    return _pop(client, "rpop", key, count, left=False)
+
+
+def _pop(client: Client, name: str, key: bytes, count: tuple[bytes, ...], *, left: bool) -> Reply:
+    if len(count) > 1:
+        raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+    number = positive(count[0]) if count else 1
+    if client.db.typed(key, LIST) is None:
+        return NIL_ARRAY if count else None
+    found = take(client, key, number, left=left)
+    return found if count else found[0]
+
+
+def take(client: Client, key: bytes, number: int, *, left: bool) -> list[bytes]:
+    """Remove up to so many elements from one end of a list that is there, and return them."""
+    items = client.db.open(key, LIST)
+    pop = items.popleft if left else items.pop
+    found = [pop() for _ in range(min(number, len(items)))]
+    if found:
+        client.db.changed(key)
+    return found
+
+
+@command("llen", "readonly fast", keys=1)
+def llen(client: Client, key: bytes) -> Reply:
+    """Returns the length of a list."""
+    return len(client.db.typed(key, LIST) or ())
+
+
+@command("lrange", "readonly", keys=1)
+def lrange(client: Client, key: bytes, start: bytes, stop: bytes) -> Reply:
+    """Returns a range of elements from a list."""
+    first, last = integer(start), integer(stop)
+    items: deque[bytes] = client.db.typed(key, LIST) or deque()
+    return between(items, *window(first, last, len(items)))
+
+
+def between(items: deque[bytes], start: int, stop: int) -> list[bytes]:
+    """Return a part of a deque, from the end that is nearer to it."""
+    size = len(items)
+    if start > size - stop:
+        return list(islice(reversed(items), size - stop, size - start))[::-1]
+    return list(islice(items, start, stop))
+
+
+@command("lindex", "readonly", keys=1)
+def lindex(client: Client, key: bytes, index: bytes) -> Reply:
+    """Returns an element from a list by its index."""
+    items = client.db.typed(key, LIST)
+    if items is None:
+        return None
+    place = integer(index)
+    return items[place] if -len(items) <= place < len(items) else None
+
+
+@command("lset", "write denyoom", keys=1)
+def lset(client: Client, key: bytes, index: bytes, element: bytes) -> Reply:
+    """Sets the value of an element in a list by its index."""
+    items = client.db.typed(key, LIST)
+    if items is None:
+        raise CommandError(NO_SUCH_KEY)
+    place = integer(index)
+    if not -len(items) <= place < len(items):
+        raise CommandError("ERR index out of range")
+    items[place] = element
+    client.db.changed(key)
+    return "OK"
+
+
+@command("linsert", "write denyoom", keys=1)
+def linsert(client: Client, key: bytes, where: bytes, pivot: bytes, element: bytes) -> Reply:
+    """Inserts an element before or after another element in a list."""
+    if where.upper() not in {b"BEFORE", b"AFTER"}:
+        raise CommandError(SYNTAX)
+    items = client.db.typed(key, LIST)
+    if items is None:
+        return 0
+    try:
+        place = items.index(pivot)
+    except ValueError:
+        return -1
+    items.insert(place + (where.upper() == b"AFTER"), element)
+    client.db.changed(key)
+    return len(items)
+
+
+@command("lrem", "write", keys=1)
+def lrem(client: Client, key: bytes, count: bytes, element: bytes) -> Reply:
+    """Removes elements from a list. Deletes the list if the last element was removed."""
+    number = integer(count)
+    items = client.db.typed(key, LIST)
+    if items is None:
+        return 0
+    left = abs(number) or len(items)
+    kept: deque[bytes] = deque()
+    for item in items if number >= 0 else reversed(items):
+        if left and item == element:
+            left -= 1
+        elif number >= 0:
+            kept.append(item)
+        else:
+            kept.appendleft(item)
+    gone = len(items) - len(kept)
+    if gone:
+        client.db.values[key] = kept
+        client.db.changed(key)
+    return gone
+
+
+@command("ltrim", "write", keys=1)
+def ltrim(client: Client, key: bytes, start: bytes, stop: bytes) -> Reply:
+    """Removes elements from both ends of a list. Deletes the list if all elements were trimmed."""
+    first, last = integer(start), integer(stop)
+    items = client.db.typed(key, LIST)
+    if items is not None:
+        first, last = window(first, last, len(items))
+        if first == last:
+            client.db.remove(key)
+        elif last - first < len(items):
+            for _ in range(len(items) - last):
+                items.pop()
+            for _ in range(first):
+                items.popleft()
+            client.db.changed(key)
+    return "OK"
+
+
+@command("lpos", "readonly", keys=1)
+def lpos(client: Client, key: bytes, element: bytes, *options: bytes) -> Reply:
+    """Returns the index of matching elements in a list."""
+    rank, count, limit = 1, None, 0
+    for option, value in zip(options[::2], options[1::2], strict=False):
+        match option.upper():
+            case b"RANK":
+                rank = integer(value)
+                if rank == 0:
+                    raise CommandError(
+                        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use "
+                        "negative to start from the end of the list"
+                    )
+            case b"COUNT":
+                count = positive(value, "ERR COUNT can't be negative")
+            case b"MAXLEN":
+                limit = positive(value, "ERR MAXLEN can't be negative")
+            case _:
+                raise CommandError(SYNTAX)
+    if len(options) % 2:
+        raise CommandError(SYNTAX)
+    items: deque[bytes] = client.db.typed(key, LIST) or deque()
+    size = len(items)
+    order = (
+        enumerate(items)
+        if rank > 0
+        else ((size - 1 - place, item) for place, item in enumerate(reversed(items)))
+    )
+    matches = (place for place, item in islice(order, limit or None) if item == element)
+    found = list(islice(matches, abs(rank) - 1, abs(rank) - 1 + (1 if count is None else count or size)))
+    if count is None:
+        return found[0] if found else None
+    return found
+
+
+# -- from list to list -----------------------------------------------------------------------------------------------
+
+
+@command("lmove", "write denyoom", keys=(1, 2, 1))
+def lmove(client: Client, source: bytes, destination: bytes, wherefrom: bytes, whereto: bytes) -> Reply:
+    """Returns an element after popping it from one list and pushing it to another."""
+    return _move(client, source, destination, _is_left(wherefrom), _is_left(whereto))
+
+
+@command("rpoplpush", "write denyoom", keys=(1, 2, 1))
+def rpoplpush(client: Client, source: bytes, destination: bytes) -> Reply:
+    """Returns the last element of a list after removing and pushing it to another list."""
+    return _move(client, source, destination, False, True)
+
+
+@command("blmove", "write denyoom noscript blocking", keys=(1, 2, 1))
+def blmove(
+    client: Client, source: bytes, destination: bytes, wherefrom: bytes, whereto: bytes, timeout_: bytes
+) -> Reply:
+    """Pops an element from a list, pushes it to another list and returns it. Blocks until one is available."""
+    return _move_waiting(client, source, destination, (_is_left(wherefrom), _is_left(whereto)), timeout_)
+
+
+@command("brpoplpush", "write denyoom noscript blocking", keys=(1, 2, 1))
+def brpoplpush(client: Client, source: bytes, destination: bytes, timeout_: bytes) -> Reply:
+    """Pops an element from a list, pushes it to another list and returns it. Blocks until one is available."""
+    return _move_waiting(client, source, destination, (False, True), timeout_)
+
+
+def _move_waiting(
+    client: Client, source: bytes, destination: bytes, ends: tuple[bool, bool], seconds: bytes
+) -> Reply:
+    wait = timeout(seconds)
+
+    def attempt() -> Reply:
+        moved = _move(client, source, destination, *ends)
+        if moved is None:
+            raise Block([source], wait, attempt, None)
+        names = [b"LEFT" if left else b"RIGHT" for left in ends]
+        client.propagate(b"LMOVE", source, destination, *names)
+        return moved
+
+    return attempt()
+
+
+def _move(client: Client, source: bytes, destination: bytes, from_left: bool, to_left: bool) -> Reply:
+    if client.db.typed(source, LIST) is None:
+        return None
+    client.db.typed(destination, LIST)
+    (element,) = take(client, source, 1, left=from_left)
+    (lpush if to_left else rpush)(client, destination, element)
+    return element
+
+
+def _is_left(end: bytes) -> bool:
+    match end.upper():
+        case b"LEFT":
+            return True
+        case b"RIGHT":
+            return False
+        case _:
+            raise CommandError(SYNTAX)
+
+
+# -- the first of several lists ----------------------------------------------------------------------------------------
+
+
+@command("blpop", "write noscript blocking", keys=(1, -2, 1))
+def blpop(client: Client, key: bytes, timeout_: bytes, *rest: bytes) -> Reply:
+    """Removes and returns the first element in a list. Blocks until an element is available otherwise."""
+    return _pop_waiting(client, (key, timeout_, *rest), left=True)
+
+
+@command("brpop", "write noscript blocking", keys=(1, -2, 1))
+def brpop(client: Client, key: bytes, timeout_: bytes, *rest: bytes) -> Reply:
+    """Removes and returns the last element in a list. Blocks until an element is available otherwise."""
+    return _pop_waiting(client, (key, timeout_, *rest), left=False)
+
+
+def _pop_waiting(client: Client, arguments: tuple[bytes, ...], *, left: bool) -> Reply:
+    *keys, seconds = arguments
+
+    def pop(key: bytes) -> Reply:
+        (element,) = take(client, key, 1, left=left)
+        client.propagate(b"LPOP" if left else b"RPOP", key)
+        return [key, element]
+
+    return first_of(client, keys, LIST, pop, wait=timeout(seconds))
+
+
+@command("lmpop", "write movablekeys", numbered=1)
+def lmpop(client: Client, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
+    """Returns multiple elements from a list after removing them. Deletes the list if the last element was popped."""
+    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)))
+
+
+@command("blmpop", "write noscript blocking movablekeys", numbered=2)
+def blmpop(client: Client, timeout_: bytes, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
+    """Pops elements from one of multiple lists. Blocks until an element is available otherwise."""
+    wait = timeout(timeout_)
+    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)), wait=wait)
+
+
+def _parse_mpop(
+    client: Client, numkeys: bytes, rest: Sequence[bytes]
+) -> tuple[list[bytes], type[deque[bytes]], Callable[[bytes], Reply]]:
+    keys, options = numbered(numkeys, rest)
+    if not options:
+        raise CommandError(SYNTAX)
+    left, number = _is_left(options[0]), count_option(options[1:])
+
+    def pop(key: bytes) -> Reply:
+        found = take(client, key, number, left=left)
+        client.propagate(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
+        return [key, found]
+
+    return keys, LIST, pop
+
+
+def count_option(options: list[bytes]) -> int:
+    """Return what ``COUNT n`` says, if it is there."""
+    if not options:
+        return 1
+    if len(options) != 2 or options[0].upper() != b"COUNT":  # noqa: PLR2004 -- the word and the number
+        raise CommandError(SYNTAX)
+    number = integer(options[1], "ERR count should be greater than 0")
+    if number < 1:
+        raise CommandError("ERR count should be greater than 0")
+    return number
+
+
+_AT_ONCE = -1.0
+
+
+def first_of(
+    client: Client,
+    keys: list[bytes],
+    kind: type,
+    pop: Callable[[bytes], Reply],
+    wait: float | None = _AT_ONCE,
+) -> Reply:
+    """Pop from the first of several keys that has something, or wait until one has."""
+
+    def attempt() -> Reply:
+        for key in keys:
+            if client.db.typed(key, kind) is not None:
+                return pop(key)
+        if wait == _AT_ONCE:
+            return NIL_ARRAY
+        raise Block(keys, wait, attempt)
+
+    return attempt()

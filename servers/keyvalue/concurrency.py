@@ -1,0 +1,164 @@
+"""What the concurrency models do differently: exclude each other, wait for a key, and commit together.
+
+Under ``Greenlets`` a batch of commands runs alone because nothing in it parks. All batches of one turn of the hub commit
+together at its end: one write, one fdatasync, then all replies. Under ``Threads`` there is one lock, and whoever comes
+to commit takes along what the others have appended meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from framework.greenlets import Event, at_turn_end, sleep
+
+if TYPE_CHECKING:
+    from servers.keyvalue.blocking import Bell
+    from servers.keyvalue.stores import Store
+
+__all__ = ["Concurrency", "Greenlets", "Threads"]
+
+
+class Concurrency(Protocol):
+    """One model."""
+
+    @property
+    def lock(self) -> threading.Lock | None:
+        """Held while commands run, if more than one thread runs any."""
+        ...
+
+    @property
+    def exclusive(self) -> AbstractContextManager[object]:
+        """The same, to be entered without a question."""
+        ...
+
+    def commit(self) -> None:
+        """Return when all that was done before is safe."""
+        ...
+
+    def pause(self) -> None:
+        """Let others have their turn; within ``exclusive``, of which they get hold meanwhile."""
+        ...
+
+    def bell(self, connection: socket.socket) -> Bell:
+        """Make a bell for the client of a connection."""
+        ...
+
+
+class Greenlets:
+    """All connections on one hub.
+
+    Args:
+        store: to commit to.
+        lock: where several hubs share the data.
+    """
+
+    def __init__(self, store: Store, lock: threading.Lock | None = None) -> None:
+        self.exclusive: AbstractContextManager[object] = lock or contextlib.nullcontext()
+        self._store = store
+        self.lock = lock
+        self._turn: Event | None = None
+        self._failure: OSError | None = None
+
+    def commit(self) -> None:
+        """Wait for the end of the hub's turn, at which all who wait for it commit at once."""
+        turn = self._turn
+        if turn is None:
+            turn = self._turn = Event()
+            at_turn_end(self._end_turn)
+        turn.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        try:
+            self._store.commit()
+        except OSError as error:
+            # Whoever waits must not answer; and nobody else will, as the server ends.
+            self._failure = error
+            raise
+        finally:
+            if turn is not None:
+                turn.set()
+
+    def pause(self) -> None:
+        """Go on in a later turn of the hub."""
+        if self.lock is None:
+            sleep(0)
+            return
+        self.lock.release()
+        try:
+            sleep(0)
+        finally:
+            self.lock.acquire()
+
+    def bell(self, connection: socket.socket) -> Bell:
+        """Make a bell that parks the greenlet."""
+        return _GreenBell(connection)
+
+
+class _GreenBell:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._event = Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def wait(self, timeout: float | None, *, watch_input: bool) -> bool:
+        return self._event.wait(timeout, input_of=self._connection if watch_input else None)
+
+
+class Threads:
+    """A thread per connection.
+
+    Args:
+        store: to commit to.
+        lock: held by whoever runs commands.
+    """
+
+    def __init__(self, store: Store, lock: threading.Lock) -> None:
+        self.exclusive: AbstractContextManager[object] = lock
+        self._store = store
+        self.lock = lock
+
+    def commit(self) -> None:
+        """Commit; who comes second finds that the first has done it for both."""
+        self._store.commit()
+
+    def pause(self) -> None:
+        """Let go of the lock for a moment."""
+        self.lock.release()
+        time.sleep(0)
+        self.lock.acquire()
+
+    def bell(self, connection: socket.socket) -> Bell:
+        """Make a bell that wakes a thread out of poll(2)."""
+        return _ThreadBell(connection)
+
+
+class _ThreadBell:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def ring(self) -> None:
+        os.eventfd_write(self._descriptor, 1)
+
+    def wait(self, timeout: float | None, *, watch_input: bool) -> bool:
+        waiter = select.poll()
+        waiter.register(self._descriptor, select.POLLIN)
+        if watch_input:
+            waiter.register(self._connection, select.POLLIN)
+        ready = waiter.poll(None if timeout is None else timeout * 1000)
+        return any(descriptor == self._descriptor for descriptor, _ in ready)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,210 @@
+"""One conversation: receive a batch, run all of it, commit, send all replies at once."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from framework import BaseRequestHandler, Outbox
+from servers.keyvalue.blocking import Block, Waiter
+from servers.keyvalue.client import Client
+from servers.keyvalue.commands import execute
+from servers.keyvalue.commands.connection import leave_channels
+from servers.keyvalue.protocol import STRANGER, CommandError, Limits, Parser, Reply, Request, Several, encode
+
+if TYPE_CHECKING:
+    from servers.keyvalue.server import KeyValueMixIn
+
+__all__ = ["KeyValueHandler"]
+
+# Octets taken in at a time. It is also a client's share of a turn: about a thousand commands.
+_BATCH = 64 * 1024
+# Octets of replies at which a batch is interrupted to send them: what a client does not read is not kept.
+_REPLIES = 1024 * 1024
+# Messages that a subscriber may have unread. Redis cuts it off at 32 MiB, too (client-output-buffer-limit pubsub).
+_UNREAD = 32 * 1024 * 1024
+# Seconds that a subscriber gets for what is unread when it leaves.
+_FAREWELL = 0.0
+
+
+class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
+    """Serves one client from connect to close."""
+
+    def setup(self) -> None:
+        """Make the client, and make it known."""
+        server, connection = self.server, self.request
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._concurrency = server.concurrency
+        self._engine = server.engine
+        with self._concurrency.exclusive:
+            self.client = client = Client(
+                server.engine,
+                server.name_of(connection, self.client_address),
+                server.own_name,
+                self._open_outbox,
+            )
+            client.descriptor = connection.fileno()
+            client.kill = self._cut
+            server.engine.clients[client.number] = client
+            server.engine.connections += 1
+
+    def handle(self) -> None:
+        """Converse until one side has had enough."""
+        client, connection = self.client, self.request
+        parser = self.server.parser(self._limits())
+        while not client.closing:
+            data = connection.recv(_BATCH)
+            if not data:
+                return
+            requests = parser.feed(data)
+            if requests:
+                self._serve(iter(requests), parser)
+                parser.limits = self._limits()
+            if parser.error is not None:
+                # Where the next request begins is unknown; redis ends the connection, too.
+                self._send(encode(CommandError(f"ERR Protocol error: {parser.error}")))
+                return
+
+    def finish(self) -> None:
+        """Forget the client."""
+        client = self.client
+        with self._concurrency.exclusive:
+            client.unwatch()
+            leave_channels(client)
+            if client.waiter is not None:
+                client.waiter.end(None)
+            del self._engine.clients[client.number]
+        if client.outbox is not None:
+            client.outbox.close(_FAREWELL)
+
+    # -- a batch -----------------------------------------------------------------------------------------------
+
+    def _serve(self, requests: Iterator[Request], parser: Parser) -> None:
+        """Run requests to the last, and send what came of them."""
+        client, store, lock = self.client, self._engine.store, self._concurrency.lock
+        more = True
+        while more:
+            replies: list[bytes] = []
+            client.replies = replies
+            if lock is None:
+                waiter, more = self._run(requests, replies)
+            else:
+                with lock:
+                    waiter, more = self._run(requests, replies)
+            # What was read may have been written in this very turn by another, and is not to be known before it is safe.
+            if store.pending:
+                self._concurrency.commit()
+            self._leave(replies)
+            if waiter is not None:
+                requests = itertools.chain(requests, self._wait(waiter, parser))
+
+    def _run(self, requests: Iterator[Request], replies: list[bytes]) -> tuple[Waiter | None, bool]:
+        """Run requests until one has to wait or enough is there to send; tell for what, and whether to come back."""
+        # What every command passes through: hence the local names.
+        client, engine = self.client, self._engine
+        keep, clock, slow = replies.append, time.perf_counter, engine.config.slow
+        size = 0
+        begin = clock()
+        for request in requests:
+            client.last = request
+            try:
+                reply = execute(client, request)
+            except Block as block:
+                return Waiter(client, block, self._concurrency.bell(self.request)), True
+            if client.silent:
+                reply = self._hush(reply)
+            data = encode(reply, client.version)
+            keep(data)
+            size += len(data)
+            end = clock()
+            if end - begin > slow:
+                engine.log_slow(client, request, end - begin)
+            begin = end
+            if size > _REPLIES or client.closing:
+                break
+        else:
+            client.last_used = engine.clock()
+            engine.commands += len(replies)
+            return None, False
+        engine.commands += len(replies)
+        return None, not client.closing
+
+    def _hush(self, reply: Reply) -> Reply:
+        """Return what is left of a reply to a client that wants to hear none, or not the next one."""
+        client = self.client
+        if client.skipping:
+            # The reply to SKIP itself is the first that is skipped.
+            client.skipping -= 1
+            client.silent = bool(client.skipping)
+        return Several()
+
+    def _leave(self, replies: list[bytes]) -> None:
+        """Send the replies, and what was pushed to others meanwhile."""
+        client, engine = self.client, self._engine
+        pushed: list[Client] = []
+        if self._concurrency.lock is None and not engine.pushed:
+            client.replies = None
+        else:
+            with self._concurrency.exclusive:
+                client.replies = None
+                pushed += engine.pushed
+                engine.pushed.clear()
+        if replies:
+            self._send(b"".join(replies))
+        for other in pushed:
+            if other.outbox is not None:
+                other.outbox.flush()
+
+    def _send(self, data: bytes) -> None:
+        outbox = self.client.outbox
+        if outbox is None:
+            self.request.sendall(data)
+        else:
+            outbox.put(data)
+            outbox.flush()
+
+    # -- waiting for a key -------------------------------------------------------------------------------------
+
+    def _wait(self, waiter: Waiter, parser: Parser) -> Iterator[Request]:
+        """Wait until the client is served, its time is up, or it has gone; return what it has sent meanwhile."""
+        block, connection = waiter.block, self.request
+        end = None if block.timeout is None else time.monotonic() + block.timeout
+        early: list[Request] = []
+        taken = 0
+        while not waiter.served:
+            watch = taken < _BATCH
+            if watch:
+                with contextlib.suppress(BlockingIOError):
+                    data = connection.recv(_BATCH, socket.MSG_DONTWAIT)
+                    if not data:
+                        self.client.closing = True
+                        return iter(())
+                    taken += len(data)
+                    early += parser.feed(data)
+                    continue
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not waiter.bell.wait(left, watch_input=watch) and end is not None and time.monotonic() >= end:
+                with self._concurrency.exclusive:
+                    waiter.end(block.otherwise)
+        if self._engine.store.pending:
+            self._concurrency.commit()
+        self._send(encode(waiter.reply, self.client.version))
+        self._engine.commands += 1
+        return iter(early)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _limits(self) -> Limits:
+        return self._engine.config.limits if self.client.authenticated else STRANGER
+
+    def _open_outbox(self) -> Outbox:
+        return Outbox(self.request, self.server.flusher, limit=_UNREAD)
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            self.request.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,331 @@
+"""``Keyspace``: keys, their values and when they expire; ``Dataset``: the numbered keyspaces, and what changed in them.
+
+Values are plain Python: ``bytes`` for a string, ``deque`` for a list, ``dict`` for a hash, ``set``, and ``SortedSet``.
+Whoever changes a value in place says so by ``changed()``. No bytes of the protocol, no sockets; the clock is handed in.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from servers.keyvalue.protocol import CommandError
+from servers.keyvalue.sortedset import SortedSet
+
+if TYPE_CHECKING:
+    from servers.keyvalue.blocking import Waiter
+    from servers.keyvalue.memory import Ledger
+
+__all__ = ["HASH", "LIST", "SET", "Dataset", "Keyspace", "Value", "WrongTypeError"]
+
+Value: TypeAlias = bytes | deque[bytes] | dict[bytes, bytes] | set[bytes] | SortedSet
+Container: TypeAlias = deque[bytes] | dict[bytes, bytes] | set[bytes] | SortedSet
+
+# What ``typed()`` and ``open()`` are asked for, with what is in them: a bare ``dict`` says nothing of that.
+LIST: type[deque[bytes]] = deque
+HASH: type[dict[bytes, bytes]] = dict
+SET: type[set[bytes]] = set
+
+ValueT = TypeVar("ValueT", bound=Value)
+ContainerT = TypeVar("ContainerT", bound=Container)
+
+# Elements from which on a value is freed in slices. Below, it takes less than 10 us.
+_HUGE = 512
+
+
+class WrongTypeError(CommandError):
+    """A key holds another kind of value than a command is for."""
+
+    def __init__(self) -> None:
+        super().__init__("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+class Keyspace:
+    """The keys of one database.
+
+    Args:
+        number: its own, from 0.
+        dataset: what it is a part of.
+    """
+
+    def __init__(self, number: int, dataset: Dataset) -> None:
+        self.number = number
+        self.values: dict[bytes, Value] = {}
+        self.expires: dict[bytes, int] = {}
+        """When, in milliseconds since the epoch, a key is to go."""
+        self.watched: dict[bytes, set[Watcher]] = {}
+        self.waiters: dict[bytes, dict[Waiter, None]] = {}
+        self._dataset = dataset
+        self._deadlines: list[
+            tuple[int, bytes]
+        ] = []  # a heap; what is no longer true stays in it until it is met
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> Value | None:
+        """Return the value of a key, unless it has expired by now."""
+        if self.expires and key in self.expires:
+            self._expire_if_due(key)
+        value = self.values.get(key)
+        if value is not None and self._dataset.ledger is not None:
+            self._dataset.ledger.used(self, key)
+        return value
+
+    def typed(self, key: bytes, kind: type[ValueT]) -> ValueT | None:
+        """Return the value of a key, which must be of one kind.
+
+        Raises:
+            WrongTypeError: it is of another.
+        """
+        value = self.get(key)
+        if value is None or type(value) is kind:
+            return value
+        raise WrongTypeError
+
+    def __contains__(self, key: bytes) -> bool:
+        if self.expires and key in self.expires:
+            self._expire_if_due(key)
+        return key in self.values
+
+    # -- changing ----------------------------------------------------------------------------------------------
+
+    def set(self, key: bytes, value: Value) -> None:
+        """Give a key a value, for good: it loses the time it would have expired at."""
+        if self.expires:
+            self.expires.pop(key, None)
+        # As put() does; but this is what every SET passes through.
+        dataset = self._dataset
+        self.values[key] = value
+        dataset.changes += 1
+        if dataset.alert:
+            self._tell(key)
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Give a key another value; when it expires stays as it is."""
+        dataset = self._dataset
+        self.values[key] = value
+        dataset.changes += 1
+        if dataset.alert:
+            self._tell(key)
+
+    def open(self, key: bytes, kind: type[ContainerT]) -> ContainerT:
+        """Return the container at a key, which is made if there is none; call ``changed()`` once it has elements."""
+        value = self.typed(key, kind)
+        if value is None:
+            value = self.values[key] = kind()
+        return value
+
+    def changed(self, key: bytes) -> None:
+        """Take note that a container was changed in place; without elements it is gone."""
+        if not self.values[key]:
+            del self.values[key]
+            self.expires.pop(key, None)
+        self._dataset.changes += 1
+        if self._dataset.alert:
+            self._tell(key)
+
+    def remove(self, key: bytes) -> bool:
+        """Remove a key; tell whether it was there."""
+        if key not in self:
+            return False
+        self._discard(key)
+        return True
+
+    def take(self, key: bytes) -> Value:
+        """Remove a key that is there, and return its value, which lives on."""
+        value = self.values.pop(key)
+        if self.expires:
+            self.expires.pop(key, None)
+        self._dataset.changes += 1
+        if self._dataset.alert:
+            self._tell(key)
+        return value
+
+    def expire(self, key: bytes, when: int | None) -> None:
+        """Let a key go at a time, or never."""
+        if when is None:
+            self.expires.pop(key, None)
+        else:
+            self.expires[key] = when
+            heapq.heappush(self._deadlines, (when, key))
+            if len(self._deadlines) > 2 * len(self.expires) + _HUGE:
+                self._deadlines = [(when, key) for key, when in self.expires.items()]
+                heapq.heapify(self._deadlines)
+        self._dataset.changes += 1
+        if self._dataset.alert:
+            self._tell(key)
+
+    def clear(self) -> None:
+        """Remove all keys."""
+        dataset = self._dataset
+        dataset.changes += len(self.values)
+        gone, self.values, self.expires, self._deadlines = self.values, {}, {}, []
+        if dataset.alert:
+            for key in [key for key in self.watched if key in gone]:
+                self._tell(key)
+            if dataset.ledger is not None:
+                dataset.ledger.forget_all(self)
+        dataset.trash.add(gone)
+
+    def swap(self, other: Keyspace) -> None:
+        """Exchange all keys with another keyspace; clients stay where they are."""
+        touched = {*self.watched, *other.watched, *self.waiters, *other.waiters}
+        self.values, other.values = other.values, self.values
+        self.expires, other.expires = other.expires, self.expires
+        self._deadlines, other._deadlines = other._deadlines, self._deadlines
+        self._dataset.changes += 1
+        if self._dataset.ledger is not None:
+            self._dataset.ledger.swap(self, other)
+        for key in touched:
+            self._tell(key)
+            other._tell(key)
+
+    # -- expiry ------------------------------------------------------------------------------------------------
+
+    def expire_due(self, most: int) -> int:
+        """Remove up to ``most`` of the keys whose time has come; return how many these were."""
+        now, gone = self._dataset.now(), 0
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now and gone < most:
+            when, key = heapq.heappop(deadlines)
+            if self.expires.get(key) == when:
+                self._expire(key)
+                gone += 1
+        return gone
+
+    def next_to_expire(self) -> bytes | None:
+        """Return the key that expires first, if any does."""
+        while self._deadlines and self.expires.get(self._deadlines[0][1]) != self._deadlines[0][0]:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][1] if self._deadlines else None
+
+    def _expire_if_due(self, key: bytes) -> None:
+        if self.expires[key] <= self._dataset.now():
+            self._expire(key)
+
+    def _expire(self, key: bytes) -> None:
+        self._dataset.expired += 1
+        self._dataset.record(self, [b"DEL", key])
+        changes = self._dataset.changes
+        self._discard(key)
+        # Already recorded: the command that found it expired has not changed anything so far.
+        self._dataset.changes = changes
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _discard(self, key: bytes) -> None:
+        value = self.take(key)
+        if type(value) is not bytes and len(value) > _HUGE:
+            self._dataset.trash.add(value)
+
+    def _tell(self, key: bytes) -> None:
+        """Tell those who look out for a key that it is another one now."""
+        for watcher in self.watched.get(key, ()):
+            watcher.dirty = True
+        if key in self.waiters and key in self.values:
+            self._dataset.ready[self, key] = None
+        if self._dataset.ledger is not None:
+            self._dataset.ledger.changed(self, key)
+
+
+class Watcher:
+    """Who has to know whether watched keys have changed."""
+
+    dirty = False
+
+
+class Trash:
+    """Values that are gone, freed a slice at a time: a million elements at once would hold everybody up."""
+
+    def __init__(self) -> None:
+        self._values: deque[Value | dict[bytes, Value]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def add(self, value: Value | dict[bytes, Value]) -> None:
+        """Take what nothing else refers to any more."""
+        self._values.append(value)
+
+    def free(self, most: int) -> None:
+        """Free up to ``most`` elements."""
+        while self._values and most > 0:
+            value = self._values[0]
+            for _ in range(0 if isinstance(value, bytes) else min(most, len(value))):
+                most -= 1
+                if isinstance(value, dict):
+                    self._free_one(value.popitem()[1])
+                elif not isinstance(value, bytes):
+                    value.pop()
+            if isinstance(value, bytes) or not value:
+                self._values.popleft()
+
+    def _free_one(self, value: Value) -> None:
+        if type(value) is not bytes and len(value) > _HUGE:
+            self._values.append(value)
+
+
+class Dataset:
+    """All keyspaces, and what one turn has done to them.
+
+    Args:
+        databases: how many keyspaces.
+        clock: tells the time in seconds since the epoch.
+        journal: called with each keyspace and each effect that a store must keep; ``None``: nobody keeps them.
+    """
+
+    def __init__(
+        self,
+        databases: int,
+        clock: Callable[[], float],
+        journal: Callable[[int, Sequence[bytes]], None] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.keyspaces = [Keyspace(number, self) for number in range(databases)]
+        self.journal = journal
+        self.changes = 0
+        """Counts them: a command that has not raised it has changed nothing."""
+        self.effects: list[Sequence[bytes]] | None = None
+        """What to record instead of the command that runs, where doing that again might come out otherwise."""
+        self.ready: dict[tuple[Keyspace, bytes], None] = {}
+        """Keys that somebody waits for and that have a value now, in the order in which they got it."""
+        self.trash = Trash()
+        self.ledger: Ledger | None = None
+        self.plain = True
+        """Whether commands that write need nothing else: there is neither a store nor a ledger."""
+        self.alert = False
+        """Whether anybody wants to know of changed keys: who watches, who waits, or the ledger."""
+        self.expired = self.evicted = 0
+
+    def now(self) -> int:
+        """Return the time in milliseconds since the epoch."""
+        return int(self.clock() * 1000)
+
+    def record(self, keyspace: Keyspace, effect: Sequence[bytes]) -> None:
+        """Have the store keep an effect."""
+        if self.journal is not None:
+            self.journal(keyspace.number, effect)
+
+    def look_out(self) -> None:
+        """Find out anew whether anybody wants to know of changed keys, or of all that writes."""
+        self.plain = self.ledger is None and self.journal is None
+        self.alert = self.ledger is not None or any(each.watched or each.waiters for each in self.keyspaces)
+
+    def expire_due(self, most: int) -> int:
+        """Remove up to ``most`` keys whose time has come; return how many these were."""
+        gone = 0
+        for keyspace in self.keyspaces:
+            gone += keyspace.expire_due(most - gone)
+        return gone
+
+    def contents(self) -> Iterable[tuple[Keyspace, bytes, Value]]:
+        """Return all keys with their values."""
+        return itertools.chain.from_iterable(
+            ((keyspace, key, value) for key, value in keyspace.values.items()) for keyspace in self.keyspaces
+        )

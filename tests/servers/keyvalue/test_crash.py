@@ -1,0 +1,159 @@
+"""The program is killed, and the power goes: what was acknowledged is there, and nothing is there by half."""
+
+import os
+import re
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from framework.testing import PATIENCE, eventually
+from servers.keyvalue.maintenance import check
+from tests.servers.keyvalue.program import program
+from tests.servers.keyvalue.wire import Wire
+
+# More by hand: KEYVALUE_ROUNDS=20.
+ROUNDS = int(os.environ.get("KEYVALUE_ROUNDS", "2"))
+WRITERS = 8
+ENOUGH = 300
+
+
+class Writer:
+    """Writes pairs of keys in transactions, and knows which were acknowledged."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name = name
+        self.acknowledged = 0
+        self._path = path
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        with Wire(self._path) as client:
+            try:
+                while True:
+                    number += 1
+                    client("MULTI")
+                    client("SET", f"{self.name}:a", number)
+                    client("SET", f"{self.name}:b", number)
+                    client("RPUSH", f"{self.name}:all", number)
+                    if not client("EXEC"):
+                        return
+                    self.acknowledged = number
+            except OSError:
+                return
+
+
+def test_killed(tmp_path: Path, socket_folder: Path) -> None:
+    """After each kill -9 all that eight writers were told of is there, and no transaction by half."""
+    path, store = socket_folder / "kv.sock", f"log:{tmp_path}?fsync=always"
+    base: dict[str, int] = {}
+    for round_ in range(ROUNDS + 1):
+        with program(path, "--store", store) as process:
+            with Wire(path) as client:
+                for name, least in base.items():
+                    values = {part: client("GET", f"{name}:{part}").split(b"\r\n")[1] for part in "ab"}
+                    every = [
+                        int(item.split(b"\r\n")[1]) for item in client("LRANGE", f"{name}:all", 0, -1)[1]
+                    ]
+                    assert values["a"] == values["b"] == b"%d" % every[-1]
+                    assert every == list(range(1, len(every) + 1))
+                    assert len(every) >= least
+            if round_ == ROUNDS:
+                break
+            writers = [Writer(path, f"{round_}.{number}") for number in range(WRITERS)]
+            eventually(lambda writers=writers: sum(each.acknowledged for each in writers) > ENOUGH)  # type: ignore[misc]
+            process.send_signal(signal.SIGKILL)
+            for writer in writers:
+                writer.thread.join(PATIENCE)
+            base |= {each.name: each.acknowledged for each in writers}
+    assert check([str(tmp_path)]) == 0
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_reply_before_the_disk(tmp_path: Path, socket_folder: Path) -> None:
+    """With fsync=always nothing is sent between a write to the log and the end of its fdatasync(2)."""
+    path, trace = socket_folder / "kv.sock", tmp_path / "trace"
+    wrapper = ["strace", "-f", "-e", "trace=pwrite64,fdatasync,sendto,kill", "-o", str(trace)]
+    try:
+        with program(path, "--store", f"log:{tmp_path}/data", wrapper=wrapper):
+            writers = [Writer(path, f"{number}") for number in range(WRITERS)]
+            eventually(lambda: sum(each.acknowledged for each in writers) > ENOUGH)
+            with Wire(path) as client:
+                client.send("SHUTDOWN")
+                assert client.rest() == b""
+            for writer in writers:
+                writer.thread.join(PATIENCE)
+    except PermissionError:
+        pytest.skip("strace may not trace here")
+    lines = trace.read_text().splitlines()
+    # Only the thread of the hub: it writes, syncs and sends.
+    hub = next(line.split()[0] for line in lines if "pwrite64" in line)
+    unsafe, syncs, replies = False, 0, 0
+    for line in lines:
+        if not line.startswith(f"{hub} "):
+            continue
+        call = re.search(r"(pwrite64|fdatasync|sendto)\(", line) or re.search(r"<\.\.\. (\w+) resumed>", line)
+        if call is None:
+            continue
+        if call[1] == "pwrite64":
+            unsafe = True
+        elif call[1] == "fdatasync" and "= 0" in line:
+            unsafe, syncs = False, syncs + 1
+        elif call[1] == "sendto" and "*3" in line:
+            replies += 1
+            assert not unsafe, line
+    # Group commit: there are fewer syncs than transactions.
+    assert replies > ENOUGH
+    assert 0 < syncs < replies
+
+
+def test_power_loss(tmp_path: Path, socket_folder: Path) -> None:
+    """Whatever the disk made of what was not synced, all that was synced is there."""
+    path, data = socket_folder / "kv.sock", tmp_path / "data"
+    with program(path, "--store", f"log:{data}") as process, Wire(path) as client:
+        for number in range(50):
+            client("SET", f"k{number}", number)
+        log = data / "00000001.log"
+        synced = log.read_bytes().rstrip(b"\0")
+        client.send("SET", "last", "x" * 5000)
+        client.reply()
+        process.kill()
+    whole = log.read_bytes().rstrip(b"\0")
+    tail = whole[len(synced) :]
+    for spoiled in (b"", tail[:1], tail[:2000], b"\0" * 4096 + tail[4096:], tail[:-1], os.urandom(len(tail))):
+        log.write_bytes(synced + spoiled)
+        with program(path, "--store", f"log:{data}"), Wire(path) as client:
+            assert client("DBSIZE") == b":50\r\n"
+            assert client("GET", "k49") == b"$2\r\n49\r\n"
+
+
+def test_full_disk(socket_folder: Path) -> None:
+    """On a disk that is really full the program goes on serving, and goes on writing once there is room."""
+    disk = socket_folder / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or os.system(f"mount -t tmpfs -o size=12m tmpfs {disk} 2>/dev/null"):
+        pytest.skip("only root can mount a small disk")
+    try:
+        path = socket_folder / "kv.sock"
+        with program(path, "--store", f"log:{disk}/data"), Wire(path) as client:
+            ballast = disk / "ballast"
+            client("SET", "a", 1)
+            acknowledged = 0
+            while client("SET", f"k{acknowledged}", b"x" * 1_000_000) == b"+OK\r\n":
+                acknowledged += 1
+            assert acknowledged > 3
+            assert client("SET", "a", b"y" * 1_000_000).startswith(b"-MISCONF ")
+            assert client("GET", "a") == b"$1\r\n1\r\n"
+            assert client("DBSIZE") == b":%d\r\n" % (acknowledged + 1)
+            assert not ballast.exists()
+            assert os.system(f"mount -o remount,size=40m {disk}") == 0
+            assert client("SET", "a", b"y" * 1_000_000) == b"+OK\r\n"
+        with program(path, "--store", f"log:{disk}/data"), Wire(path) as client:
+            assert client("DBSIZE") == b":%d\r\n" % (acknowledged + 1)
+            assert client("STRLEN", "a") == b":1000000\r\n"
+    finally:
+        os.system(f"umount {disk}")
