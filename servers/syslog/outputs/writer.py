@@ -66,7 +66,11 @@ class Writer:
         self._now = now
         self._limit = limit
         self._when_full = when_full
-        self._changed = threading.Condition()
+        # Two conditions of one lock: who waits for room or for the end of a write is not woken by what is put, and the
+        # writer's thread, which takes longer to wake than a record to write, not by what somebody else has written.
+        self._guard = threading.Lock()
+        self._more = threading.Condition(self._guard)
+        self._done = threading.Condition(self._guard)
         self._outputting = threading.Lock()
         """Held by whoever calls the output."""
         self._queue: list[Record] = []
@@ -89,12 +93,12 @@ class Writer:
             wait: until it is; the calling thread does that itself, rather than wake another.
         """
         size = _size(records)
-        with self._changed:
+        with self._guard:
             if self._size + self._writing >= self._limit and self._when_full is WhenFull.DROP:
                 self._queue += records
                 self._drop()
                 return
-            self._changed.wait_for(lambda: self._size + self._writing < self._limit or self._abandoned)
+            self._done.wait_for(lambda: self._size + self._writing < self._limit or self._abandoned)
             if self._abandoned:
                 self.dropped += len(records)
                 return
@@ -102,7 +106,7 @@ class Writer:
             self._queue += records
             self._size += size
             if not wait and (first or self._size - size < _GATHERED <= self._size):
-                self._changed.notify_all()
+                self._more.notify_all()
         if wait:
             self._write_queue()
 
@@ -113,27 +117,28 @@ class Writer:
 
     def flush(self) -> None:
         """Wait until all that was put is written, or is given up."""
-        with self._changed:
+        with self._guard:
             self._hurry = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not (self._size or self._writing) or self._abandoned)
+            self._more.notify_all()
+            self._done.wait_for(lambda: not (self._size or self._writing) or self._abandoned)
 
     def reopen(self) -> None:
         """Have the output opened anew, before the next record and after the last."""
-        with self._changed:
+        with self._guard:
             self._reopen = True
-            self._changed.notify_all()
+            self._more.notify_all()
 
     def close(self, seconds: float) -> None:
         """Write what is queued, for ``seconds`` at most, and close the output."""
-        with self._changed:
+        with self._guard:
             self._closing = True
-            self._changed.notify_all()
+            self._more.notify_all()
         self._thread.join(seconds)
-        with self._changed:
+        with self._guard:
             self._abandoned = True
             left = len(self._queue)
-            self._changed.notify_all()
+            self._more.notify_all()
+            self._done.notify_all()
         if self._thread.is_alive():
             _log.error(
                 "%s: gave up after %g s; not written: %d messages and what was under way",
@@ -167,17 +172,17 @@ class Writer:
         except Exception:  # a fault of the output's, or of its disk at the very end
             _log.exception("%s: failed; nothing more is written to it", self.name)
         finally:
-            with self._changed:
+            with self._guard:
                 self._abandoned = True
-                self._changed.notify_all()
+                self._done.notify_all()
 
     def _write_all(self) -> None:
         """Write until the writer closes."""
-        changed = self._changed
+        more = self._more
         while True:
-            with changed:
-                changed.wait_for(lambda: self._queue or self._reopen or self._closing or self._untold)
-                changed.wait_for(lambda: self._size >= _GATHERED or self._hurry or self._closing, _GATHER)
+            with self._guard:
+                more.wait_for(lambda: self._queue or self._reopen or self._closing or self._untold)
+                more.wait_for(lambda: self._size >= _GATHERED or self._hurry or self._closing, _GATHER)
                 self._hurry = False
                 if self._abandoned or (self._closing and not self._queue and not self._reopen):
                     return
@@ -186,7 +191,7 @@ class Writer:
     def _write_queue(self) -> None:
         """Write what is queued; when it returns, all that was put before is written, or given up."""
         with self._outputting:
-            with self._changed:
+            with self._guard:
                 records, self._queue = self._queue, []
                 self._writing, self._size = self._size, 0
                 untold, self._untold = self._untold, 0
@@ -197,10 +202,10 @@ class Writer:
                 self._open_anew()
             if records:
                 self._write(records)
-            with self._changed:
+            with self._guard:
                 self.written += len(records)
                 self._writing = 0
-                self._changed.notify_all()
+                self._done.notify_all()
 
     def _open_anew(self) -> None:
         try:
@@ -219,8 +224,8 @@ class Writer:
                 if not failed:
                     failed = time.monotonic()
                     _log.error("%s: cannot be written (%s): trying again until it can", self.name, error)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._abandoned, pause)
+                with self._guard:
+                    self._more.wait_for(lambda: self._abandoned, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             if failed:
