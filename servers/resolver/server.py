@@ -146,6 +146,8 @@ class Service:
 
     def _announce(self, zones: dict[bytes, Zone], secondaries: Sequence[tuple[str, int]]) -> None:
         for origin, zone in zones.items():
+            if zone.is_signed:
+                _log.warning("%s is signed: it is served without signatures and proofs", to_text(origin))
             old = self._zones.get(origin)
             if old is not None and old.serial == zone.serial and set(old.rrsets()) != set(zone.rrsets()):
                 _log.warning(
