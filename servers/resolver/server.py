@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,6 +39,9 @@ from shared.sources import reread
 __all__ = ["DatagramServer", "Service", "StreamServer", "program"]
 
 _log = logging.getLogger(__name__)
+
+# A thousand connections, 500 lookups, and some more; many systems begin with 1024 (setrlimit(2)).
+_DESCRIPTORS = 2048
 
 # All of them but where the sockets are.
 _CHANGEABLE = (
@@ -226,6 +230,7 @@ class StreamServer(ThreadingTCPService[InetAddress]):
 
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.resolver`` runs."""
+    _allow_descriptors()
     service = Service(settings)
 
     def make(where: Endpoint) -> DatagramServer | StreamServer:
@@ -236,6 +241,14 @@ def program(settings: Settings) -> Program:
     if servers:
         servers[0].renew = service.reload
     return Program(servers, _banner(settings, servers), collectors=[ResolverCollector(service)])
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit on open files as far as the limits on connections and lookups need it, and the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _banner(settings: Settings, servers: Sequence[DatagramServer | StreamServer]) -> str:

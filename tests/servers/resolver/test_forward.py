@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -192,6 +193,25 @@ def test_too_many_waiters(serve: Serve, upstream: Upstream) -> None:
         upstream.release.set()
         assert {parse(client.recv(4096)).rcode for _ in range(200)} == {0}
     assert resolver.ask("slow.x249.example.").answer
+
+
+def test_too_many_lookups(serve: Serve, upstream: Upstream) -> None:
+    """However many clients there are, so many different questions are under way and no more: each has a socket."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    with ExitStack() as stack:
+        clients = []
+        for host in range(2, 6):
+            client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            client.bind((f"127.0.0.{host}", 0))
+            client.settimeout(PATIENCE)
+            clients.append(client)
+            for number in range(150):
+                packet = query(number, from_text(f"silent.x{number}.h{host}.example."), 1, flags=RD)
+                client.sendto(packet, resolver.udp.server_address)
+            sent = (host - 1) * 150
+            eventually(lambda sent=sent: resolver.service.datagrams == sent)
+        assert resolver.service.waiting() == 500
+        assert {parse(clients[-1].recv(4096)).rcode for _ in range(100)} == {Rcode.SERVFAIL}
 
 
 def test_denials(serve: Serve, upstream: Upstream) -> None:
