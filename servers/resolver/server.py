@@ -76,7 +76,8 @@ class Service:
         """Answers that the system did not take."""
         self.answers: Counter[int] = Counter()
         """That were made, and not found in memory; by code."""
-        self.resolver = self._build(settings)
+        self.resolver, zones = self._build(settings)
+        self._announce(zones, settings.secondaries())
 
     def reload(self) -> None:
         """Read settings and files anew; whatever is wrong with them, the service goes on as it was."""
@@ -86,11 +87,14 @@ class Service:
             if (new.forward, new.cache_size) != (old.forward, old.cache_size):
                 self._cache = None
             # Questions that are being answered are answered by the old one, the next ones by the new.
-            self.resolver = self._build(new)
+            made, secondaries = self._build(new), new.secondaries()
         except SettingsError as error:
             _log.error("the answers stay as they were: %s", error)
             return
         self.settings = new
+        self.resolver, zones = made
+        # Now, since whoever is told comes to look at once.
+        self._announce(zones, secondaries)
 
     def cached(self) -> int:
         """Return how many answers of upstream servers are in memory."""
@@ -108,9 +112,10 @@ class Service:
         """Return the upstream servers."""
         return [*self._upstreams.values()]
 
-    def _build(self, settings: Settings) -> Resolver:
-        """Return a resolver, and tell secondaries what is new in it."""
-        zones = settings.read_zones()
+    def _build(self, settings: Settings) -> tuple[Resolver, dict[bytes, Zone]]:
+        """Return a resolver, and the zones it serves."""
+        # All that can be wrong, before anything changes.
+        zones, hosts, blocked = settings.read_zones(), settings.read_hosts(), settings.read_blocklists()
         routes: dict[bytes, list[Upstream]] = {}
         for route in settings.forward:
             upstream = self._upstreams.setdefault(route.address, Upstream(route.address))
@@ -129,7 +134,7 @@ class Service:
             [
                 Chaos(settings.version, settings.nsid),
                 Chase(),
-                Local(settings.read_hosts(), settings.read_blocklists(), settings.block_answer),
+                Local(hosts, blocked, settings.block_answer),
                 served,
                 Access(),
                 Special(frozenset(routes)),
@@ -145,8 +150,7 @@ class Service:
             payload=settings.payload,
             answers=self.answers,
         )
-        self._announce(zones, settings.secondaries())
-        return made
+        return made, zones
 
     def _announce(self, zones: dict[bytes, Zone], secondaries: Sequence[tuple[str, int]]) -> None:
         for origin, zone in zones.items():

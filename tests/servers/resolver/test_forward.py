@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import ROOT, from_text
 from servers.resolver.records import Error, Rcode, Type
 from servers.resolver.settings import Route
-from tests.servers.resolver.client import PATIENCE, RD
+from tests.servers.resolver.client import PATIENCE, RD, Running
 from tests.servers.resolver.conftest import Serve
 from tests.servers.resolver.upstreams import EVIL, GOOD, VICTIM, Upstream
 
@@ -208,10 +209,13 @@ def test_too_many_lookups(serve: Serve, upstream: Upstream) -> None:
             for number in range(150):
                 packet = query(number, from_text(f"silent.x{number}.h{host}.example."), 1, flags=RD)
                 client.sendto(packet, resolver.udp.server_address)
-            sent = (host - 1) * 150
-            eventually(lambda sent=sent: resolver.service.datagrams == sent)
+            eventually(partial(_has_received, resolver, (host - 1) * 150))
         assert resolver.service.waiting() == 500
         assert {parse(clients[-1].recv(4096)).rcode for _ in range(100)} == {Rcode.SERVFAIL}
+
+
+def _has_received(resolver: Running, count: int) -> bool:
+    return resolver.service.datagrams == count
 
 
 def test_denials(serve: Serve, upstream: Upstream) -> None:
