@@ -109,6 +109,8 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     """Made and attached to each new server."""
 
     _connection_class: type[Connection] = Connection
+    _takes_bursts = False
+    """Whether a request is a burst by itself: to look for another one at once would mostly be in vain."""
     _sends_empty_replies = False
 
     if not TYPE_CHECKING:
@@ -454,7 +456,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             # Looked at before each: suspend() may have been called, or the cap reached, since the loop woke.
             if self.__thread is not None and (self.__state is not _SERVING or self.__full()):
                 return
-            if not self._take_request() or self.__thread is None:
+            if not self._take_request() or self.__thread is None or self._takes_bursts:
                 return  # handle_request() takes one
 
     def _take_request(self) -> bool:
