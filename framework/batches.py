@@ -62,6 +62,8 @@ class DatagramBatchMixIn(
 
     max_packet_size: int
 
+    _takes_bursts = True
+
     def get_request(self) -> tuple[Any, Any]:  # a BatchRequest, and no address
         """Receive what is there.
 

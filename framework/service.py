@@ -111,6 +111,8 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     """Made and attached to each new server."""
 
     _connection_class: type[Connection] = Connection
+    _takes_bursts = False
+    """Whether a request is a burst by itself: to look for another one at once would mostly be in vain."""
     _sends_empty_replies = False
 
     if not TYPE_CHECKING:
@@ -472,7 +474,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             # Looked at before each: suspend() may have been called, or the cap reached, since the loop woke.
             if self.__thread is not None and (self.__state is not _SERVING or self.__full()):
                 return
-            if not self._take_request() or self.__thread is None:
+            if not self._take_request() or self.__thread is None or self._takes_bursts:
                 return  # handle_request() takes one
 
     def _take_request(self) -> bool:
@@ -555,15 +557,14 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
         size = self.max_packet_size
-        # One octet more than is wanted: if it comes, there was more.
-        data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
-        if self.__rates is not None:
-            for _ in range(self.accept_burst):
-                if self.__may_send(self.__rates, client_address):
-                    break
-                data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
-            else:
-                raise BlockingIOError(errno.EAGAIN, "what has come so far came too fast")
+        rates = self.__rates
+        for _ in range(self.accept_burst):
+            # One octet more than is wanted: if it comes, there was more.
+            data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
+            if rates is None or self.__may_send(rates, client_address):
+                break
+        else:
+            raise BlockingIOError(errno.EAGAIN, "what has come so far came too fast")
         if len(data) > size:
             data = self.__cut(data, client_address)
         return (data, sock), client_address

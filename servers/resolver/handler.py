@@ -84,7 +84,8 @@ class StreamHandler(StreamRequestHandler["StreamServer", InetAddress]):
                 self._transfer(zone)
                 continue
             with self._changed:
-                self._changed.wait_for(lambda: self._pending < _MOST_PENDING, _FAREWELL)
+                if not self._changed.wait_for(lambda: self._pending < _MOST_PENDING, _FAREWELL):
+                    break
                 self._pending += 1
             self.server.service.resolver.receive(data, self.client_address[0], self._reply, stream=True)
 

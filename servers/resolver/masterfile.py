@@ -208,7 +208,7 @@ def _ttl_and_type(tokens: Tokens) -> tuple[int | None, int]:
             continue
         if text.upper() in _OTHER_CLASSES:
             raise DataError(f"class {text} is not served: write IN")
-        if not text[0].isdigit():
+        if not text[:1].isdigit():
             raise DataError(f"{text!r} is no type")
         ttl = seconds(text)
 

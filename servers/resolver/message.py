@@ -2,7 +2,7 @@
 
 dnslib has the layout of headers and questions, and the buffer. What it is careless about is done here. Reading:
 
-- a name's pointers lead strictly backwards and are followed in a loop; a label has 63 octets, a name 255;
+- a name's pointers lead strictly backwards, are few, and are followed in a loop; a label has 63 octets, a name 255;
 - a record's data ends where its length says, and may be empty; names in it come out uncompressed (RFC 3597,
   section 4); there is one OPT at most, read to its last octet (RFC 6891); nothing follows the last record;
 - whatever is wrong is a ``FormatError``, and nothing else is ever raised.
@@ -35,6 +35,9 @@ PAYLOAD = 1232
 """Octets of a UDP message that no network on the way breaks in two (RFC 9715, section 3)."""
 
 _MOST = 65535
+# A name has 127 labels at most, and whoever compresses has a pointer behind a label. Each name of a message may have a
+# chain, and all of them together would cost seconds (as in CVE-2024-8508).
+_MOST_POINTERS = 127
 _FURTHEST = 0x3FFF  # where a pointer can lead (RFC 1035, section 4.1.4)
 _POINTER, _LABEL = 0xC0, 0x3F
 _TC, _DO = 0x0200, 0x8000
@@ -113,7 +116,7 @@ class _Reader(DNSBuffer):  # type: ignore[misc] # dnslib has no types
         """
         data, parts, size = self.data, list[bytes](), 1
         at = start = self.offset
-        after = -1
+        after, hops = -1, 0
         while length := data[at]:
             if length <= _LABEL:
                 size += length + 1
@@ -125,8 +128,9 @@ class _Reader(DNSBuffer):  # type: ignore[misc] # dnslib has no types
                 if after < 0:
                     after = at + 2
                 target = (length & _LABEL) << 8 | data[at + 1]
-                if target >= start:
-                    raise FormatError("a pointer that does not lead backwards")
+                hops += 1
+                if target >= start or hops > _MOST_POINTERS:
+                    raise FormatError("a pointer that does not lead backwards, or one of too many")
                 at = start = target
             else:
                 raise FormatError("a label of a type that there is not (RFC 6891, section 5)")

@@ -119,9 +119,12 @@ class Resolver:
         try:
             self._receive(data, client, reply, stream=stream)
         except Exception:
-            # RFC 1035, section 4.1.1: that is what the code is for. The fault is this program's.
-            _log.exception("answering %r failed", data[:512])
-            reply(None)
+            self._fail(data, reply)
+
+    def _fail(self, data: bytes, reply: Reply) -> None:
+        """Say that it went wrong, to the log and to the client (RFC 1035, section 4.1.1); the fault is this program's."""
+        _log.exception("answering %r failed", data[:512])
+        reply(data[:2] + bytes([0x80 | data[2] & 0x79, Rcode.SERVFAIL]) + bytes(8))
 
     def transfer(self, data: bytes, client: str) -> Iterator[bytes] | None:
         """Return the messages that answer a query for a zone, which came by a connection; ``None``: it is no such."""
@@ -154,9 +157,17 @@ class Resolver:
         query = asked
         outcome = self._next(query)
         if isinstance(outcome, Future):
-            outcome.add_done_callback(lambda done: self._finish(query, data, option, done.result(), reply))
+            outcome.add_done_callback(lambda done: self._finish_later(query, data, option, done, reply))
         else:
             self._finish(query, data, option, outcome, reply)
+
+    def _finish_later(
+        self, query: Query, data: bytes, option: bytes, done: Future[Answer | None], reply: Reply
+    ) -> None:
+        try:
+            self._finish(query, data, option, done.result(), reply)
+        except Exception:
+            self._fail(data, reply)
 
     def _finish(self, query: Query, data: bytes, option: bytes, answer: Answer | None, reply: Reply) -> None:
         """Pack an answer and send it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,6 +40,9 @@ __all__ = ["DatagramServer", "Service", "StreamServer", "program"]
 
 _log = logging.getLogger(__name__)
 
+# A thousand connections, 500 lookups, and some more; many systems begin with 1024 (setrlimit(2)).
+_DESCRIPTORS = 2048
+
 # All of them but where the sockets are.
 _CHANGEABLE = (
     *("zone", "hosts", "blocklist", "block_answer", "forward", "version", "nsid", "allow_recursion"),
@@ -72,7 +76,8 @@ class Service:
         """Answers that the system did not take."""
         self.answers: Counter[int] = Counter()
         """That were made, and not found in memory; by code."""
-        self.resolver = self._build(settings)
+        self.resolver, zones = self._build(settings)
+        self._announce(zones, settings.secondaries())
 
     def reload(self) -> None:
         """Read settings and files anew; whatever is wrong with them, the service goes on as it was."""
@@ -82,11 +87,14 @@ class Service:
             if (new.forward, new.cache_size) != (old.forward, old.cache_size):
                 self._cache = None
             # Questions that are being answered are answered by the old one, the next ones by the new.
-            self.resolver = self._build(new)
+            made, secondaries = self._build(new), new.secondaries()
         except SettingsError as error:
             _log.error("the answers stay as they were: %s", error)
             return
         self.settings = new
+        self.resolver, zones = made
+        # Now, since whoever is told comes to look at once.
+        self._announce(zones, secondaries)
 
     def cached(self) -> int:
         """Return how many answers of upstream servers are in memory."""
@@ -104,9 +112,10 @@ class Service:
         """Return the upstream servers."""
         return [*self._upstreams.values()]
 
-    def _build(self, settings: Settings) -> Resolver:
-        """Return a resolver, and tell secondaries what is new in it."""
-        zones = settings.read_zones()
+    def _build(self, settings: Settings) -> tuple[Resolver, dict[bytes, Zone]]:
+        """Return a resolver, and the zones it serves."""
+        # All that can be wrong, before anything changes.
+        zones, hosts, blocked = settings.read_zones(), settings.read_hosts(), settings.read_blocklists()
         routes: dict[bytes, list[Upstream]] = {}
         for route in settings.forward:
             upstream = self._upstreams.setdefault(route.address, Upstream(route.address))
@@ -125,7 +134,7 @@ class Service:
             [
                 Chaos(settings.version, settings.nsid),
                 Chase(),
-                Local(settings.read_hosts(), settings.read_blocklists(), settings.block_answer),
+                Local(hosts, blocked, settings.block_answer),
                 served,
                 Access(),
                 Special(frozenset(routes)),
@@ -141,11 +150,12 @@ class Service:
             payload=settings.payload,
             answers=self.answers,
         )
-        self._announce(zones, settings.secondaries())
-        return made
+        return made, zones
 
     def _announce(self, zones: dict[bytes, Zone], secondaries: Sequence[tuple[str, int]]) -> None:
         for origin, zone in zones.items():
+            if zone.is_signed:
+                _log.warning("%s is signed: it is served without signatures and proofs", to_text(origin))
             old = self._zones.get(origin)
             if old is not None and old.serial == zone.serial and set(old.rrsets()) != set(zone.rrsets()):
                 _log.warning(
@@ -224,6 +234,7 @@ class StreamServer(ThreadingTCPService[InetAddress]):
 
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.resolver`` runs."""
+    _allow_descriptors()
     service = Service(settings)
 
     def make(where: Endpoint) -> DatagramServer | StreamServer:
@@ -234,6 +245,14 @@ def program(settings: Settings) -> Program:
     if servers:
         servers[0].renew = service.reload
     return Program(servers, _banner(settings, servers), collectors=[ResolverCollector(service)])
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit on open files as far as the limits on connections and lookups need it, and the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _banner(settings: Settings, servers: Sequence[DatagramServer | StreamServer]) -> str:

@@ -73,6 +73,11 @@ class Zone:
         """The serial number of its SOA."""
         return int.from_bytes(self.soa.rdatas[0][-20:-16], "big")
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it has signatures (RFC 4035), which are not served with what they sign."""
+        return Type.RRSIG in self._nodes[self.origin]
+
     def rrsets(self) -> Iterable[RRset]:
         """Return all of it, the SOA first."""
         yield self.soa

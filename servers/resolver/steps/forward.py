@@ -20,6 +20,8 @@ __all__ = ["Forward"]
 # Questions that may wait at a time, in all and of one client. Answers that have gathered while an upstream server was
 # silent all leave at once: this bounds what comes down on a client that a forger has named (CVE-2024-33655).
 _MOST, _MOST_PER_CLIENT = 5000, 200
+# Different questions under way, each of which has a socket.
+_MOST_LOOKUPS = 500
 
 OVERLOADED = Answer(Rcode.SERVFAIL, error=(Error.NOT_READY, ""), kind=b"overloaded")
 
@@ -49,8 +51,10 @@ class Forward:
         with self._guard:
             if self._waiting.total() >= _MOST or self._waiting[query.client] >= _MOST_PER_CLIENT:
                 return OVERLOADED
-            self._waiting[query.client] += 1
             outcome = self._under_way.get((domain, question))
+            if outcome is None and len(self._under_way) >= _MOST_LOOKUPS:
+                return OVERLOADED
+            self._waiting[query.client] += 1
             if outcome is None:
                 outcome = self._under_way[domain, question] = Future()
                 self._exchanges.call(lambda: self._look_up(domain, question))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -14,7 +16,7 @@ from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import ROOT, from_text
 from servers.resolver.records import Error, Rcode, Type
 from servers.resolver.settings import Route
-from tests.servers.resolver.client import PATIENCE, RD
+from tests.servers.resolver.client import PATIENCE, RD, Running
 from tests.servers.resolver.conftest import Serve
 from tests.servers.resolver.upstreams import EVIL, GOOD, VICTIM, Upstream
 
@@ -192,6 +194,28 @@ def test_too_many_waiters(serve: Serve, upstream: Upstream) -> None:
         upstream.release.set()
         assert {parse(client.recv(4096)).rcode for _ in range(200)} == {0}
     assert resolver.ask("slow.x249.example.").answer
+
+
+def test_too_many_lookups(serve: Serve, upstream: Upstream) -> None:
+    """However many clients there are, so many different questions are under way and no more: each has a socket."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    with ExitStack() as stack:
+        clients = []
+        for host in range(2, 6):
+            client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            client.bind((f"127.0.0.{host}", 0))
+            client.settimeout(PATIENCE)
+            clients.append(client)
+            for number in range(150):
+                packet = query(number, from_text(f"silent.x{number}.h{host}.example."), 1, flags=RD)
+                client.sendto(packet, resolver.udp.server_address)
+            eventually(partial(_has_received, resolver, (host - 1) * 150))
+        assert resolver.service.waiting() == 500
+        assert {parse(clients[-1].recv(4096)).rcode for _ in range(100)} == {Rcode.SERVFAIL}
+
+
+def _has_received(resolver: Running, count: int) -> bool:
+    return resolver.service.datagrams == count
 
 
 def test_denials(serve: Serve, upstream: Upstream) -> None:

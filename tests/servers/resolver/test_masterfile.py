@@ -80,6 +80,7 @@ def test_data(folder: Path, line: str, kind: int, data: bytes) -> None:
         ("a 60 A\n", "1:6", "an address is missing"),
         ("a 60 A 192.0.2.1 x\n", "1:18", "the data is complete before this"),
         ("\na 60 MX 70000 b\n", "2:9", "'70000' is no number from 0 to 65535"),
+        ('a "" x\n', "1:3", "'' is no type"),
         ("a 60 NOPE x\n", "1:6", "'NOPE' is no type"),
         ("a CH A 192.0.2.1\n", "1:3", "class CH is not served: write IN"),
         ("a A 192.0.2.1\n", "1:1", "it has no TTL: write one, or $TTL before it"),

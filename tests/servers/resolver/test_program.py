@@ -169,6 +169,13 @@ def test_changed_zones_want_a_new_serial(folder: Path, caplog: pytest.LogCapture
     assert "its serial has not" in caplog.text
 
 
+def test_signed_zones(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """That a zone is signed, and is served as if it were not, is said."""
+    signature = "@ RRSIG SOA 8 2 60 20300101000000 20200101000000 1 @ AAAA\n"
+    with Running({"example.org.": ZONE.format(serial=1) + signature}, folder):
+        assert "example.org. is signed" in caplog.text
+
+
 def test_a_secondary_that_is_away_is_told_later(folder: Path) -> None:
     """A NOTIFY that is not acknowledged is sent again; one with another ID acknowledges nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as secondary:

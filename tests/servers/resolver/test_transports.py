@@ -12,8 +12,9 @@ import pytest
 from framework.testing import eventually
 from servers.resolver.message import Opt, parse, query
 from servers.resolver.names import from_text
-from servers.resolver.records import Rcode, Type
+from servers.resolver.records import Answer, Rcode, Type
 from servers.resolver.server import StreamServer
+from servers.resolver.zone import Zone
 from tests.servers.resolver.client import RD, receive, send, texts
 from tests.servers.resolver.conftest import Serve
 
@@ -176,3 +177,20 @@ def test_large_zones_by_a_connection(folder: Path, serve: Serve) -> None:
                 names.add(each.name)
     assert count == 20_000 + 300 + 5 + 24 + 1
     assert len(names) == 20_000 + 7
+
+
+def test_faults_of_the_program(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If answering fails by a fault of the program, the client is told so, the log has it, and the next is served."""
+    resolver = serve(zones=ORG, folder=folder)
+
+    def broken(self: Zone, name: bytes, kind: int) -> Answer:
+        raise ArithmeticError("broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Zone, "answer", broken)
+        found = resolver.exchange(query(9, from_text("www.example.org."), 1, flags=RD))
+        assert (found[:2], found[3] & 0xF, len(found)) == (b"\0\x09", Rcode.SERVFAIL, 12)
+    assert resolver.ask("www.example.org.").answer
+    assert "ArithmeticError: broken" in caplog.text
