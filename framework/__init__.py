@@ -32,6 +32,7 @@ Services, which are opt-in on top of it:
 ``pool``              ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
 ``workers``           the threads of a pool, and what they wait on
 ``greenlets``         ``GreenletMixIn``: a request in a greenlet, all on one hub (extra ``greenlets``)
+``exchanges``         how both serve an ``ExchangeHandler``, whose connections need nobody between two exchanges
 ``hub``               the epoll on which greenlets wait; ``watchdog``: who holds it
 ``green_connection``  a connection on which waiting parks the greenlet
 ``cooperative``       ``sleep``, ``Event``, ``Lock``, ``Queue``, threads: what else greenlets wait for
@@ -41,6 +42,7 @@ Services, which are opt-in on top of it:
 ``children``          what a forking service knows of its requests' processes
 ``batches``           ``DatagramBatchMixIn``: a handler for all datagrams that are there
 ``tls``               ``TLSMixIn``; ``tls_connection``: a connection over TLS, from the start or by STARTTLS
+``tls_session``       what TLS knows of one, in memory
 ``proxy``             ``ProxyMixIn``; ``proxy_protocol``: versions 1 and 2, without I/O
 ``outbox``            ``Outbox``, ``Flusher``: what a connection has still to be sent, bounded
 ``addresses``         ``at``, ``Endpoint``: where to listen, as a URL

@@ -249,7 +249,8 @@ class _Services:
         _log.info("SIGUSR2: process %d is starting", self._successor.pid)
 
     def _listeners(self) -> list[Listener]:
-        sockets = [member.server.socket for member in self._members if member.running]
+        servers = [member.server for member in self._members if member.running]
+        sockets = [sock for server in servers for sock in server.listening()]
         return [each for each in sockets if isinstance(each, Listener)]
 
     def _succeeded(self, successor: Successor) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "HandshakeError", "Phase"]
 
 # Octets held at most. Beyond, there is little left to gain from fewer system calls.
-_HELD = 65536
+HELD = 65536
 # Octets of one send within a sendall(): each of these must get through within the write deadline.
 _PIECE = 262144
 
@@ -64,6 +64,7 @@ class Phase(enum.Enum):
     """The peer, to take what is sent to it."""
 
 
+_get_ident = threading.get_ident
 _BUSY, _IDLE, _READING, _WRITING = Phase.BUSY, Phase.IDLE, Phase.READING, Phase.WRITING
 
 
@@ -118,9 +119,9 @@ class Connection(socket.socket):
         self.seen = -1
         self.since = 0.0
         self.reason: CloseReason | None = None
-        self.received = 0
+        self.received: int = 0
         """Octets, as the handler sees them."""
-        self.sent = 0
+        self.sent: int = 0
         self.drained = False
         """Whether to read no further request, but for what has come already."""
         self.parting = False
@@ -307,12 +308,12 @@ class Connection(socket.socket):
         Only what the handler's own thread sends is held: it is that one which will read on.
         """
         reader = self._reader
-        if reader is not None and (reader.pending or self._held) and reader.owner == threading.get_ident():
+        if reader is not None and (reader.pending or self._held) and reader.owner == _get_ident():
             if not flags:
-                piece = bytes(data)
+                piece = data if type(data) is bytes else bytes(data)
                 self._held.append(piece)
                 self._held_size += len(piece)
-                if not reader.pending or self._held_size >= _HELD:
+                if not reader.pending or self._held_size >= HELD:
                     self.release()
                 return
             self.release()

@@ -7,9 +7,9 @@ import socket as _socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from framework.connection import Connection, Phase
+from framework.connection import HELD, Connection, Phase
 from framework.events import CloseReason
 from framework.hub import Hub, Waiter, running_hub
 from framework.reader import LINE_LIMIT
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["GreenConnection", "connect"]
 
 _IDLE, _BUSY, _WRITING = Phase.IDLE, Phase.BUSY, Phase.WRITING
+_get_ident = threading.get_ident
 _recv = _socket.socket.recv
 _recv_into = _socket.socket.recv_into
 _send = _socket.socket.send
 _fileno = _socket.socket.fileno
+
+
+ReceivedT = TypeVar("ReceivedT", bytes, int)
 
 
 class Turn:
@@ -70,8 +74,8 @@ class GreenConnection(Connection):
 
     __slots__ = ()
 
-    def __init__(self, family: int, kind: int, protocol: int, descriptor: int) -> None:
-        super().__init__(family, kind, protocol, descriptor)
+    def __init__(self, family: int, type: int, proto: int, fileno: int) -> None:  # noqa: A002 -- see the base
+        super().__init__(family, type, proto, fileno)
         _socket.socket.setblocking(self, False)
         self.hub: Hub = running_hub()
 
@@ -107,13 +111,18 @@ class GreenConnection(Connection):
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
         reader = self._reader
-        if (
-            self._held
-            or self._tls is not None
-            or type(data) is not bytes
-            or (reader is not None and reader.pending)
-        ):
+        if type(data) is not bytes or flags or self._tls is not None:
             super().sendall(data, flags)
+            return
+        if reader is not None and reader.pending and reader.owner == _get_ident():
+            # The same without a call, here too: a pipeline has one for each of its replies.
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size >= HELD:
+                self.release()
+            return
+        if self._held:
+            super().sendall(data)
             return
         before = self.phase
         self.turns += 1
@@ -134,20 +143,21 @@ class GreenConnection(Connection):
 
     def raw_recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive, when there is something."""
-        while True:
-            self._wait_readable(flags)
-            try:
-                return _recv(self, bufsize, flags)
-            except BlockingIOError:
-                if flags & _socket.MSG_DONTWAIT or self.patience == 0:
-                    raise
+        return self._when_readable(flags, _recv, bufsize, flags)
 
     def raw_recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive, when there is something."""
+        return self._when_readable(flags, _recv_into, buffer, nbytes, flags)
+
+    def _when_readable(self, flags: int, receive: Callable[..., ReceivedT], *args: Any) -> ReceivedT:
+        # A client's first octets have often come with it. Only those: who always found some would never park.
+        wait = bool(self.received)
         while True:
-            self._wait_readable(flags)
+            if wait:
+                self._wait_readable(flags)
+            wait = True
             try:
-                return _recv_into(self, buffer, nbytes, flags)
+                return receive(self, *args)
             except BlockingIOError:
                 if flags & _socket.MSG_DONTWAIT or self.patience == 0:
                     raise

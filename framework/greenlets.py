@@ -25,7 +25,9 @@ except ModuleNotFoundError as error:
 from framework._types import AddressT, InetAddressT, RequestT
 from framework.connection import Connection
 from framework.cooperative import Event, Lock, Queue, at_turn_end, run_in_thread, sleep
+from framework.exchanges import serve_exchanges
 from framework.green_connection import GreenConnection, connect
+from framework.handlers import ExchangeHandler
 from framework.hub import Hub, running_hub
 from framework.inet import TCPServer
 from framework.lifecycle import ServerStateError
@@ -51,6 +53,10 @@ __all__ = [
 ]
 
 
+# Greenlets kept for the next requests, at some KiB each.
+_IDLE = 64
+
+
 class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     """Runs each request in a greenlet; goes before the server class among the bases.
 
@@ -67,6 +73,8 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     _connection_class: type[Connection] = GreenConnection
 
     __running: set[greenlet]
+    __idle: list[greenlet]
+    __parked: set[_Parked]
     __hub: Hub | None = None
     __watchdog: Watchdog | None = None
 
@@ -74,6 +82,8 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self.__running: set[greenlet] = set()
+            self.__idle: list[greenlet] = []
+            self.__parked: set[_Parked] = set()
             super().__init__(*args, **kwargs)
 
     def _open_loop(self) -> Loop:
@@ -103,10 +113,12 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
             if self.__watchdog is not None:
                 self.__watchdog.stop()
             self.__hub = self.__watchdog = None
+            while self.__idle:
+                self.__idle.pop().throw(GreenletExit)
 
     def __run_until(self, hub: Hub, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while self.__running and (left := end - time.monotonic()) > 0:
+        while (self.__running or self.__parked) and (left := end - time.monotonic()) > 0:
             hub.wait(left)
 
     def call_soon(self, action: Callable[[], object]) -> None:
@@ -124,27 +136,98 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
         """Wait for one request and serve it to its end, or call ``handle_timeout()``."""
         with self.__open_hub() as hub:
             result = super().handle_request()
-            while self.__running:
+            while self.__running or self.__parked:
                 hub.wait(None)
         return result
 
     def process_request(self, request: RequestT, client_address: AddressT) -> None:
-        """Run the request in a new greenlet, until it first waits."""
-        runner = greenlet(self.process_request_greenlet, getcurrent())
-        self.__running.add(runner)
-        runner.switch(request, client_address)
+        """Run the request in a greenlet, until it first waits."""
+        self.__start(self.process_request_greenlet, request, client_address)
 
     def process_request_greenlet(self, request: RequestT, client_address: AddressT) -> None:
-        """Run the request to its end; runs in the new greenlet."""
+        """Run the request to its end, or to where its connection can be parked; runs in its greenlet."""
+
+        def serve() -> bool:
+            if not isinstance(request, Connection):
+                self.finish_request(request, client_address)
+                return False
+            adopted: list[ExchangeHandler[Any, Any]] = []
+            request.adopt = adopted.append
+            try:
+                self.finish_request(request, client_address)
+            finally:
+                request.adopt = None
+            return bool(adopted) and self.__exchange(request, adopted[0])
+
+        self.__conclude(request, client_address, serve)
+
+    def __exchange(self, connection: Connection, handler: ExchangeHandler[Any, Any]) -> bool:
+        """Serve the exchanges whose input is there; tell whether the connection was parked, and is ours no more."""
+
+        def serve() -> bool:
+            return self.__exchange(connection, handler)
+
+        def go_on() -> None:
+            self.__start(self.__conclude, connection, connection.address, serve)
+
+        def park() -> None:
+            connection.hub.expect(connection.descriptor, _Parked(go_on, self.__parked))
+
+        return serve_exchanges(connection, handler, connection.poll, park)
+
+    def __conclude(self, request: RequestT, client_address: AddressT, serve: Callable[[], bool]) -> None:
+        """Serve; unless the connection was parked then, end the request."""
+        parked = False
         try:
-            self.finish_request(request, client_address)
+            parked = serve()
         except Exception:
             self.handle_error(request, client_address)
         except (SystemExit, GreenletExit):
             pass  # ends the request only, as it does in a thread
         finally:
-            self.shutdown_request(request)
-            self.__running.discard(getcurrent())
+            if not parked:
+                self.shutdown_request(request)
+
+    # -- greenlets -----------------------------------------------------------------------------------------------
+
+    def __start(self, job: Callable[..., None], *args: Any) -> None:
+        """Run a job in a greenlet, until it first waits."""
+        if self.__idle:
+            runner = self.__idle.pop()
+            runner.gr_context = None  # as a new one has it: what one request set is not the next one's
+        else:
+            runner = greenlet(self.__run, getcurrent())
+        self.__running.add(runner)
+        runner.switch(job, args)
+
+    def __run(self, job: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """Run one job after the other: to make a greenlet costs more than many a request does."""
+        me = getcurrent()
+        while True:
+            try:
+                job(*args)
+            finally:
+                self.__running.discard(me)
+            if me.parent is None or self.__hub is None or len(self.__idle) >= _IDLE:
+                return
+            self.__idle.append(me)
+            job, args = me.parent.switch()
+
+
+class _Parked:
+    """What waits for a parked connection's next request: no greenlet, which it gets when that has come."""
+
+    __slots__ = ("_all", "_go_on")
+
+    def __init__(self, go_on: Callable[[], object], parked: set[_Parked]) -> None:
+        self._go_on = go_on
+        self._all = parked
+        parked.add(self)
+
+    def switch(self, _value: object = None, /) -> None:
+        """Go on, on the hub."""
+        self._all.discard(self)
+        self._go_on()
 
 
 class GreenletTCPService(GreenletMixIn, TCPServer[_socket.socket, InetAddressT]):

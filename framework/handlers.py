@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import socket as _socket
 from types import GenericAlias
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from framework._types import AddressT, DatagramRequest, Generic, RequestT, ServerT
 
@@ -112,6 +112,13 @@ class ExchangeHandler(StreamRequestHandler[ServerT, AddressT]):
 
     # Or what reads alike: peek() is needed.
     rfile: io.BufferedReader  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.rbufsize == 0:
+            raise TypeError(
+                f"{cls.__name__}.rbufsize is 0, and exchanges need a buffer to look into; leave it out"
+            )
 
     def __init__(self, request: _socket.socket, client_address: AddressT, server: ServerT) -> None:
         adopt = getattr(request, "adopt", None)

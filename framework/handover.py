@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +39,11 @@ _log = logging.getLogger("framework")
 _VARIABLE = "FRAMEWORK_HANDOVER"
 # How long a successor that is told to end may take for it, in seconds: it has served nobody yet.
 _LAST_WORDS = 2.0
+
+# Held while a successor is started, and by every fork(2): who starts a program waits for the end of a pipe, and a
+# child that is forked meanwhile has a copy of it for as long as it lives. By one thread again, in a signal handler.
+_birth = threading.RLock()
+os.register_at_fork(before=_birth.acquire, after_in_parent=_birth.release, after_in_child=_birth.release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +207,12 @@ class Successor:
             told = {"ready": writer, "sockets": [_told(listener) for listener in listeners]}
             # Watched by the process id that systemd knows, which will not be this child's.
             environ = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
-            self._process = subprocess.Popen(  # noqa: S603 -- the program itself
-                command,
-                pass_fds=[writer, *(listener.fileno() for listener in listeners)],
-                env={**environ, _VARIABLE: json.dumps(told)},
-            )
+            with _birth:
+                self._process = subprocess.Popen(  # noqa: S603 -- the program itself
+                    command,
+                    pass_fds=[writer, *(listener.fileno() for listener in listeners)],
+                    env={**environ, _VARIABLE: json.dumps(told)},
+                )
         except BaseException:
             os.close(reader)
             raise

@@ -53,6 +53,8 @@ def running_hub() -> Hub:
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 # Events taken per turn: as many as are ready, up to a bound for the turn's length.
 _MOST = 1024
+# Timers that were cancelled and may stay in the heap, whatever else is in it.
+_CANCELLED = 64
 
 
 class Waiter(Protocol):
@@ -66,14 +68,17 @@ class Waiter(Protocol):
 class Timer:
     """Something to be done at a time; ``cancel()`` takes it back."""
 
-    __slots__ = ("action",)
+    __slots__ = ("_hub", "action")
 
-    def __init__(self, action: Callable[[], object]) -> None:
+    def __init__(self, hub: Hub, action: Callable[[], object]) -> None:
+        self._hub = hub
         self.action: Callable[[], object] | None = action
 
     def cancel(self) -> None:
         """Do not do it."""
-        self.action = None
+        if self.action is not None:
+            self.action = None
+            self._hub.cancelled()
 
 
 class Hub:
@@ -106,6 +111,7 @@ class Hub:
         self.muted: set[int] = set()
         self._watched: dict[int, HasFileno] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._cancelled = 0
         self._sequence = itertools.count()
         self._ready: deque[Callable[[], object]] = deque()
         self._turn_end: list[Callable[[], object]] = []
@@ -186,11 +192,11 @@ class Hub:
 
     def wait_readable(self, descriptor: int) -> None:
         """Park until ``descriptor`` has input, or an end or an error to tell."""
-        self.on_readable(descriptor, self.current())
+        self.expect(descriptor, self.current())
         self.switch()
 
-    def on_readable(self, descriptor: int, waiter: Waiter) -> None:
-        """Switch to ``waiter`` when ``descriptor`` has input, or an end or an error to tell; it takes itself back."""
+    def expect(self, descriptor: int, waiter: Waiter) -> None:
+        """Let ``waiter`` go on when ``descriptor`` has input, or an end or an error to tell."""
         self.readers[descriptor] = waiter
         if descriptor not in self.registered:
             self.registered.add(descriptor)
@@ -241,9 +247,17 @@ class Hub:
 
     def call_later(self, seconds: float, action: Callable[[], object]) -> Timer:
         """Run ``action`` on the hub in ``seconds``."""
-        timer = Timer(action)
+        timer = Timer(self, action)
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._sequence), timer))
         return timer
+
+    def cancelled(self) -> None:
+        """Forget the timers that were cancelled, once most are: a deadline of a minute is mostly met in a moment."""
+        self._cancelled += 1
+        if self._cancelled > _CANCELLED and self._cancelled > len(self._timers) // 2:
+            self._timers = [each for each in self._timers if each[2].action is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def at_turn_end(self, action: Callable[[], object]) -> None:
         """Run ``action`` once everything that is ready in this turn has run."""
@@ -261,9 +275,12 @@ class Hub:
         if self._timers:
             now = time.monotonic()
             while self._timers and (self._timers[0][0] <= now or self._timers[0][2].action is None):
-                action = heapq.heappop(self._timers)[2].action
+                timer = heapq.heappop(self._timers)[2]
+                action, timer.action = timer.action, None
                 if action is not None:
                     action()
+                elif self._cancelled:
+                    self._cancelled -= 1
         # What becomes ready meanwhile belongs to the next turn: input must get its turn, too.
         for _ in range(len(self._ready)):
             self._ready.popleft()()

@@ -8,7 +8,7 @@ from typing import Any
 from framework.connection import Phase
 from framework.lifecycle import ServerState
 
-__all__ = ["ConnectionInfo", "ServiceInfo"]
+__all__ = ["ConnectionInfo", "ServiceInfo", "WorkerInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,19 @@ class ConnectionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker process of a prefork server."""
+
+    pid: int
+    slot: int
+    """Its place among the others, which its replacement takes over."""
+    seconds: float
+    """Since it was started."""
+    connections: int
+    """Open, when its loop last turned."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceInfo:
     """A service at one moment."""
 
@@ -34,3 +47,5 @@ class ServiceInfo:
     connections: tuple[ConnectionInfo, ...]
     dropped: int
     """Datagrams that came faster than ``max_datagrams_per_peer`` allows, since the server was made."""
+    workers: tuple[WorkerInfo, ...] = ()
+    """Of a prefork server, whose connections are theirs."""

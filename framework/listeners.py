@@ -58,6 +58,15 @@ class Listener(socket.socket):
         if value is not None or not (self.bound or self.passed_on):
             super().settimeout(value)
 
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept, as ``socket.accept()``."""
+        connection, address = super().accept()
+        return connection, self.peer(connection, address)
+
+    def peer(self, connection: socket.socket, address: Any) -> Any:
+        """Return the address of whoever was accepted, of which accept(2) said ``address``."""
+        return address
+
     def pass_on(self) -> None:
         """Leave what both share to the successor."""
         self.passed_on = True
@@ -73,10 +82,9 @@ class InetListener(Listener):
             self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, endpoint.v6only)
         super().bind(address)
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Accept, as ``socket.accept()``."""
-        connection, address = super().accept()
-        return connection, _plain(address)
+    def peer(self, connection: socket.socket, address: Any) -> Any:
+        """Return the address of whoever was accepted; of IPv4 in its own form."""
+        return _plain(address)
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, as ``socket.recvfrom()``."""

@@ -37,6 +37,7 @@ from framework._loop import Loop, Waker
 from framework._types import AddressT, InetAddressT, RequestT
 from framework.connection import Connection
 from framework.events import Saturated
+from framework.exchanges import serve_exchanges
 from framework.inet import TCPServer
 from framework.service import ServiceMixIn
 from framework.unix import UnixStreamServer
@@ -165,21 +166,8 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
         handler: ExchangeHandler[Any, Any],
         look: Callable[[], bool],
     ) -> bool:
-        """Serve the exchanges whose input is there; tell whether the connection was parked, and is ours no more."""
-        parked = False
-        try:
-            ready = look()  # the first request of a fresh connection has often come with it
-            while not ready or handler.serve_exchange():
-                # What was read ahead is in no epoll; a drain means the end of the input, which the handler meets.
-                ready = connection.buffered or connection.rest()
-                if not ready:
-                    workers.park(connection, handler)
-                    parked = True
-                    break
-        finally:
-            if not parked:
-                handler.finish()
-        return parked
+        """Serve what there is; tell whether the connection was parked, and is ours no more."""
+        return serve_exchanges(connection, handler, look, lambda: workers.park(connection, handler))
 
 
 class PoolTCPService(ThreadPoolMixIn, TCPServer[_socket.socket, InetAddressT]):

@@ -24,10 +24,14 @@ import socket as _socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from framework._types import AddressT, RequestT
+from framework.addresses import InetEndpoint
+from framework.handover import adopt
 from framework.inet import TCPServer
+from framework.info import ServiceInfo, WorkerInfo
 from framework.lifecycle import DrainResult, ServerState, ServerStateError
 from framework.server import selector_class, waker
 from framework.service import ServiceMixIn
@@ -136,7 +140,7 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         sockets = [first, *self.__sockets[1:count]]
         try:
             while len(sockets) < count:
-                self.socket = _socket.socket(first.family, first.type)
+                self.socket = self.__another(first)
                 self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
                 server.server_bind()  # which may put another in its place
                 server.server_activate()
@@ -151,6 +155,30 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         finally:
             self.socket = first
         self.__sockets = tuple(sockets)
+
+    def __another(self, first: _socket.socket) -> _socket.socket:
+        """Return one more socket for the address of the first: of an earlier life of the program, or unbound."""
+        host, port = cast("tuple[str, int]", self.server_address)[:2]
+        v6only = first.family == _socket.AF_INET6 and bool(
+            first.getsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY)
+        )
+        # Not by what the first was asked for: that may be port 0, or a descriptor, of which there is one.
+        endpoint = InetEndpoint(host, port, first.type == _socket.SOCK_DGRAM, v6only)
+        return adopt(_socket.socket(first.family, first.type), endpoint)
+
+    def info(self) -> ServiceInfo:
+        """Return the state and, in the parent, the workers."""
+        supervisor = self.__supervisor
+        now = time.monotonic()
+        workers = [] if supervisor is None else supervisor.workers
+        return replace(
+            super().info(),
+            workers=tuple(WorkerInfo(each.pid, each.slot, now - each.started, each.open) for each in workers),
+        )
+
+    def listening(self) -> tuple[_socket.socket, ...]:
+        """Return the sockets of all workers, or the one they share."""
+        return self.__sockets or super().listening()
 
     def handle_request(self) -> object:
         """Raise an error: requests are for the workers.

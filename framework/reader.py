@@ -76,21 +76,28 @@ class Reader(io.BufferedIOBase):
             # readline(), without its calls, where a whole line is there or comes at once.
             if self.pending:
                 data, start = self._data, self._position
-            else:
-                data, start = connection.recv(CHUNK), 0
-            end = data.find(b"\n", start) + 1
-            if end and end - start <= limit:
-                if end == len(data):
-                    if self.pending:
+                end = data.find(b"\n", start) + 1
+                if end and end - start <= limit:
+                    if end < len(data):
+                        self._position = end
+                        yield data[start:end]
+                    else:
                         self._data, self._position, self.pending = b"", 0, False
-                    yield data[start:] if start else data
-                else:
-                    self._data, self._position, self.pending = data, end, True
-                    yield data[start:end]
-                continue
-            if not data:
-                return
-            self._data, self._position, self.pending = data, start, True
+                        yield data[start:]
+                    continue
+            else:
+                data = connection.recv(CHUNK)
+                end = data.find(b"\n") + 1
+                if 0 < end <= limit:
+                    if end == len(data):
+                        yield data
+                    else:
+                        self._data, self._position, self.pending = data, end, True
+                        yield data[:end]
+                    continue
+                if not data:
+                    return
+                self._data, self._position, self.pending = data, 0, True
             yield self._readline_in_parts()
 
     def read(self, size: int | None = -1, /) -> bytes:

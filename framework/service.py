@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
@@ -55,7 +55,7 @@ from framework.info import ConnectionInfo, ServiceInfo
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
 from framework.limits import Limits
 from framework.lingering import linger
-from framework.listeners import locate
+from framework.listeners import Listener, locate
 from framework.logs import LoggingObserver
 from framework.observers import Observer, Observers
 from framework.peers import Rates, group_of
@@ -144,6 +144,8 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         self.__dropped = 0
         self.__listener: _socket.socket | None = None
         self.__family = self.__kind = 0
+        self.__accepts = False
+        self.__peer: Callable[[_socket.socket, Any], Any] | None = None
         self.__accepts_itself = (
             getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
         )
@@ -198,6 +200,10 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             ),
             self.__dropped,
         )
+
+    def listening(self) -> tuple[_socket.socket, ...]:
+        """Return the sockets that are listened on, which a successor is handed."""
+        return (self.socket,)
 
     def _tell(self, event: Event) -> None:
         """Tell the observers what a mix-in has to tell."""
@@ -452,7 +458,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         if self.__accept_errors.failing:
             self.__accept_errors.over()
         if isinstance(request, Connection):
-            self.__admit(request, client_address)
+            self.__admit(request, client_address, request)
         else:
             self.__start(request, client_address)
         return True
@@ -468,10 +474,10 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         )
 
     def __full(self) -> bool:
-        if isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
+        if self.__children and isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
             return True
         limit = self.max_connections
-        return limit is not None and len(self.__connections) >= limit
+        return limit is not None and not self.__datagrams and len(self.__connections) >= limit
 
     def __accept_failed(self, error: OSError) -> None:
         errors = self.__accept_errors
@@ -487,18 +493,25 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request; an accepted stream becomes a ``Connection``."""
         if self.__datagrams:
-            return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
+            return self.__receive(self.socket)
+        # Any, here and below: what a family's address and a request are, the server class has said.
         client_address: Any
-        listener = self.socket
-        # Exactly: what is more than a socket, such as a TLS one, is left as it is.
-        if self.__accepts_itself and type(listener) is _socket.socket:
-            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's. And the
-            # family is kept as a number, since the enum's member costs each connection a microsecond.
-            if listener is not self.__listener:
-                self.__listener = listener
-                self.__family, self.__kind = int(listener.family), int(listener.type)
-            descriptor, client_address = cast("Any", listener)._accept()  # noqa: SLF001
+        accepting: Any
+        taken: Any
+        listener = accepting = self.socket
+        if listener is not self.__listener:
+            # Once and not for each connection: an enum's member costs a microsecond.
+            self.__listener, self.__family, self.__kind = listener, int(listener.family), int(listener.type)
+            # What is more than a socket, such as a TLS one, is left as it is.
+            plain = type(listener).accept in {_socket.socket.accept, Listener.accept}
+            self.__accepts = plain and self.__accepts_itself
+            self.__peer = listener.peer if isinstance(listener, Listener) else None
+        if self.__accepts:
+            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's.
+            descriptor, client_address = accepting._accept()  # noqa: SLF001
             connection = self._connection_class(self.__family, self.__kind, 0, descriptor)
+            if self.__peer is not None:
+                client_address = self.__peer(connection, client_address)
         else:
             request, client_address = super().get_request()
             accepted: object = request
@@ -509,7 +522,8 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
             connection.group = group_of(connection.family, client_address)
-        return cast("RequestT", connection), client_address
+        taken = connection
+        return taken, client_address
 
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
@@ -544,7 +558,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
                 self.__observers.tell(Rejected(client_address, RejectReason.PEER_RATE))
         return False
 
-    def __admit(self, connection: Connection, client_address: AddressT) -> None:
+    def __admit(self, request: RequestT, client_address: AddressT, connection: Connection) -> None:
         limit = self.max_connections_per_peer
         crowded = limit is not None and self.__connections.of_group(connection.group) >= limit
         self.__connections.add(connection)
@@ -554,7 +568,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return
-        self.__start(cast("RequestT", connection), client_address)
+        self.__start(request, client_address)
 
     def __start(self, request: RequestT, client_address: AddressT) -> None:
         try:
@@ -619,7 +633,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             linger(request)
         finally:
             try:
-                self.close_request(cast("RequestT", request))
+                self.close_request(request)
             finally:
                 self.__closed(request)
 

@@ -93,9 +93,14 @@ class Supervisor(Loop):
         self._completed = self._forced = 0
 
     @property
+    def workers(self) -> list[Worker]:
+        """Those that run, also while one of them takes over from another."""
+        return list(self._workers.values())
+
+    @property
     def open(self) -> int:
         """Connections open in all workers, by their last beats."""
-        return sum(worker.open for worker in list(self._workers.values()))
+        return sum(worker.open for worker in self.workers)
 
     # -- what others may ask, in any thread --------------------------------------------------------------------
 

@@ -20,12 +20,12 @@ import io
 import math
 import socket
 import ssl
-import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 from framework.connection import Connection, HandshakeError, Phase
 from framework.reader import Reader
+from framework.tls_session import Session
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -47,69 +47,6 @@ class TLSError(ConnectionError):
     """The peer broke the protocol, or its stream was cut off within a request."""
 
 
-class _Session:
-    """What TLS knows of a connection; see the rules above for who may touch what."""
-
-    __slots__ = (
-        "closing",
-        "engine",
-        "guard",
-        "incoming",
-        "opaque",
-        "outgoing",
-        "owed",
-        "sending",
-        "truncated",
-        "unsent",
-    )
-
-    def __init__(self, sending: Any) -> None:
-        self.guard = threading.Lock()
-        self.incoming = ssl.MemoryBIO()
-        self.outgoing = ssl.MemoryBIO()
-        self.engine: ssl.SSLObject | None = None
-        self.closing = False
-        self.sending = sending
-        self.unsent = memoryview(b"")
-        self.owed = b""
-        """What was encrypted for a send() that could not tell so: its repetition finds it done."""
-        self.truncated = False
-        self.opaque = False
-        """Whether input in plain may be buffered where nobody can see it."""
-
-    def read(self, size: int) -> bytes | None:
-        """Return up to ``size`` octets, or ``None`` if the wire must bring more first; with ``guard`` held."""
-        assert self.engine is not None  # noqa: S101 -- whoever reads has looked
-        try:
-            data = self.engine.read(size)
-        except ssl.SSLWantReadError:
-            return None
-        except ssl.SSLZeroReturnError:
-            return b""
-        # Each request that was pipelined may be a record of its own.
-        while self.incoming.pending and len(data) < size:
-            try:
-                more = self.engine.read(size - len(data))
-            except ssl.SSLError:
-                break  # an unfinished record; anything worse is met again by the next read
-            if not more:
-                break
-            data += more
-        return data
-
-    def settle(self, octets: memoryview) -> int:
-        """Return how many of ``octets`` were encrypted when they were first to be sent; with ``sending`` held."""
-        owed, self.owed = self.owed, b""
-        return len(owed) if bytes(octets[: len(owed)]) == owed else 0
-
-    def refill(self) -> bool:
-        """Take what was encrypted if all before it is sent; tell whether there is any; with ``sending`` held."""
-        if not self.unsent:
-            with self.guard:
-                self.unsent = memoryview(self.outgoing.read())
-        return len(self.unsent) > 0
-
-
 class TLSConnection(Connection):
     """A connection over TLS, as a ``TLSMixIn`` hands it to a handler; in plain until ``start_tls()``.
 
@@ -119,7 +56,7 @@ class TLSConnection(Connection):
 
     __slots__ = ()
 
-    _tls: _Session
+    _tls: Session
 
     # The class below may have shortcuts past its own four ways, as that of greenlets has; here they would go past TLS.
     recv = Connection.recv
@@ -136,7 +73,7 @@ class TLSConnection(Connection):
         turned = cast("TLSConnection", connection)
         kind: type = type(connection)
         turned.__class__ = cls if kind is Connection else _over(kind)
-        turned._tls = _Session(turned.new_lock())  # noqa: SLF001 -- it is one of us now
+        turned._tls = Session(turned.new_lock())  # noqa: SLF001 -- it is one of us now
         return turned
 
     # -- beginning ---------------------------------------------------------------------------------------------
@@ -197,7 +134,7 @@ class TLSConnection(Connection):
             self.settimeout(timeout)
             self.phase = Phase.BUSY
 
-    def _handshake_step(self, tls: _Session, engine: ssl.SSLObject, end: float) -> bool:
+    def _handshake_step(self, tls: Session, engine: ssl.SSLObject, end: float) -> bool:
         """Answer what has come so far; tell whether the handshake is over."""
         over = True
         try:
@@ -262,7 +199,7 @@ class TLSConnection(Connection):
         """Receive what nobody will read, nor decrypt."""
         return len(super().raw_recv(size, flags))
 
-    def _cut_off(self, tls: _Session) -> None:
+    def _cut_off(self, tls: Session) -> None:
         """Take note that the wire ended without a word, unless that was our own drain or deadline."""
         if self.reason is not None:
             return
@@ -350,7 +287,7 @@ class TLSConnection(Connection):
                 self._encrypt(tls, octets[start : start + _PIECE])
                 self._flush(tls, flags)
 
-    def _encrypt(self, tls: _Session, octets: memoryview) -> None:
+    def _encrypt(self, tls: Session, octets: memoryview) -> None:
         """Encrypt all of ``octets``; with ``sending`` held."""
         assert tls.engine is not None  # noqa: S101 -- whoever writes has looked
         try:
@@ -360,13 +297,13 @@ class TLSConnection(Connection):
         except ssl.SSLError as error:
             raise TLSError(_reason(error)) from error
 
-    def _flush(self, tls: _Session, flags: int) -> None:
+    def _flush(self, tls: Session, flags: int) -> None:
         """Send what is encrypted; with ``sending`` held."""
         while tls.refill():
             sent = super().raw_send(tls.unsent, flags)
             tls.unsent = tls.unsent[sent:]
 
-    def _answer(self, tls: _Session) -> None:
+    def _answer(self, tls: Session) -> None:
         """Send what reading gave rise to, if that can be done at once: the next write takes the rest along."""
         if tls.sending.acquire(blocking=False):
             try:

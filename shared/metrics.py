@@ -18,9 +18,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from framework import CloseReason, Observer, ServerState, ServiceMixIn
 from framework.events import (
     AcceptFailed,
-    CloseReason,
+    ActionsFailed,
     ConnectionClosed,
     ConnectionOpened,
     DatagramTruncated,
@@ -37,9 +38,6 @@ from framework.events import (
     WorkerExitReason,
     WorkerStarted,
 )
-from framework.lifecycle import ServerState
-from framework.observers import Observer
-from framework.service import ServiceMixIn
 
 __all__ = ["Metrics"]
 
@@ -100,6 +98,9 @@ class _Counts:
         self.handler_failures = counter(
             "handler_failures", "Handlers that raised, by no fault of their client."
         )
+        self.actions_failures = counter(
+            "service_actions_failures", "Times the loop's own actions began to fail."
+        )
         self.handshake_failures = counter("handshake_failures", "Clients that never came to a first request.")
         self.accept_failures = counter("accept_failures", "Times the system could not accept any more.")
         self.overloads = counter("overloads", "Times the cap on connections was reached.")
@@ -123,6 +124,7 @@ class _Observer(Observer):
         self._seconds = counts.seconds.labels(name)
         self._rejected = {reason: counts.rejected.labels(name, reason.value) for reason in RejectReason}
         self._handler_failures = counts.handler_failures.labels(name)
+        self._actions_failures = counts.actions_failures.labels(name)
         self._handshake_failures = counts.handshake_failures.labels(name)
         self._accept_failures = counts.accept_failures.labels(name)
         self._overloads = counts.overloads.labels(name)
@@ -156,6 +158,10 @@ class _Observer(Observer):
     def handler_failed(self, event: HandlerFailed) -> None:
         """Count it."""
         self._handler_failures.inc()
+
+    def actions_failed(self, event: ActionsFailed) -> None:
+        """Count it."""
+        self._actions_failures.inc()
 
     def handshake_failed(self, event: HandshakeFailed) -> None:
         """Count it."""

@@ -19,13 +19,11 @@ from typing import Any
 
 from prometheus_client.exposition import choose_encoder
 
-from framework import ExchangeHandler, InetAddress, PoolTCPService
-from framework.lifecycle import DrainResult, ServerState
+from framework import DrainResult, ExchangeHandler, InetAddress, PoolTCPService, ServerState, ServiceMixIn
 from framework.listeners import Listener
-from framework.service import ServiceMixIn
 from shared.metrics import Metrics
 
-__all__ = ["StatusServer"]
+__all__ = ["StatusHandler", "StatusServer"]
 
 # A loop turns twice a second when nothing happens. Ten times as long is no hiccup any more, and well within the ten
 # seconds between two probes of an orchestrator that looks three times before it acts.

@@ -9,8 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from framework import Flusher, InetAddress, ServiceMixIn, TCPServer, ThreadingMixIn, at
-from framework.lifecycle import DrainResult
+from framework import DrainResult, Flusher, InetAddress, ServiceMixIn, TCPServer, ThreadingMixIn, at
 from servers.chat.handler import ChatHandler
 from servers.chat.network import Network
 from servers.chat.protocol import Message

@@ -1,4 +1,4 @@
-"""The program that the tests of ``serve()`` start, stop and restart: four servers of different kinds.
+"""The program that the tests of ``serve()`` start, stop and restart: four servers of different kinds, and what ``TEST_MORE`` names.
 
 Usage: ``activation_program.py FOLDER``. It reads from FOLDER what it is to do wrong, if anything, and says on its
 standard output what has become of its connections.
@@ -12,18 +12,23 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from framework import (
     DatagramRequestHandler,
+    PreforkMixIn,
     StreamRequestHandler,
     TCPServer,
     ThreadingMixIn,
+    ThreadPoolMixIn,
     UDPServer,
     UnixDatagramServer,
     UnixStreamServer,
     activation,
+    requests,
+    service,
 )
 from framework.activation import serve
 from framework.addresses import at
@@ -31,6 +36,7 @@ from framework.events import ConnectionOpened
 from framework.observers import Observer
 from framework.processes import ForkingMixIn
 from framework.service import ServiceMixIn
+from framework.tls import TLSMixIn
 
 FOLDER = Path(sys.argv[1])
 
@@ -112,7 +118,49 @@ class LocalDatagrams(Service, UnixDatagramServer):
 
 
 class Forking(Service, ForkingMixIn, UnixStreamServer):
-    """Connections over a Unix socket, in processes."""
+    """Connections in processes."""
+
+
+class Prefork(PreforkMixIn, Service, ThreadingMixIn, TCPServer[Any, Any]):
+    """Connections in threads of two worker processes, which share the socket."""
+
+    workers = 2
+
+
+class PreforkDatagrams(PreforkMixIn, Service, UDPServer[Any]):
+    """Datagrams in three worker processes, each with a socket of its own."""
+
+    workers = 3
+
+
+class Pool(ThreadPoolMixIn, Service, TCPServer[Any, Any]):
+    """Connections in a pool of threads."""
+
+
+def greenlets() -> type[ServiceMixIn[Any, Any]]:
+    """Return a server of connections in greenlets, for which there is a package more to import."""
+    from framework.greenlets import GreenletMixIn
+
+    class Greenlets(GreenletMixIn, Service, TCPServer[Any, Any]):
+        pass
+
+    return Greenlets
+
+
+class Secure(TLSMixIn, Service, ThreadingMixIn, TCPServer[Any, Any]):
+    """Connections over TLS, in threads."""
+
+    certfile = FOLDER / "certificate.pem"
+
+
+MORE: dict[str, tuple[Callable[[], type[ServiceMixIn[Any, Any]]], str]] = {
+    "Forking": (lambda: Forking, f"unix://{FOLDER}/forking.sock"),
+    "Prefork": (lambda: Prefork, "tcp://127.0.0.1:0"),
+    "PreforkDatagrams": (lambda: PreforkDatagrams, "udp://127.0.0.1:0"),
+    "Pool": (lambda: Pool, "tcp://127.0.0.2:0"),
+    "Greenlets": (greenlets, "tcp://127.0.0.3:0"),
+    "Secure": (lambda: Secure, "tcp://127.0.0.4:0"),
+}
 
 
 def main() -> int:
@@ -126,9 +174,12 @@ def main() -> int:
         Datagrams(at("udp://127.0.0.1:0"), DatagramAnswer),
         LocalDatagrams(at(f"unixgram://{FOLDER}/datagram.sock"), DatagramAnswer),
     ]
-    if "TEST_FORKING" in os.environ:
-        servers.append(Forking(at(f"unix://{FOLDER}/forking.sock"), Answer))
-    (FOLDER / "addresses").write_text(json.dumps([server.server_address for server in servers]))
+    for name in os.environ.get("TEST_MORE", "").split():
+        find, where = MORE[name]
+        kind = find()
+        servers.append(kind(at(where), DatagramAnswer if issubclass(kind, UDPServer) else Answer))
+    targets = [(server.server_address, server.socket.type) for server in servers]
+    (FOLDER / "addresses").write_text(json.dumps(targets))
     if (FOLDER / "die-late").exists():
         return 4
     if (FOLDER / "no-start").exists():
@@ -137,6 +188,10 @@ def main() -> int:
         threading.Event().wait()
     if (FOLDER / "impatient").exists():
         activation._START_SECONDS = 0.3
+    if (FOLDER / "patient").exists():
+        # On a busy machine a client's first request may come long after it has connected.
+        for module in (requests, service):
+            vars(module)["FRESH"] = 20.0
     status = serve(*servers)
     print(json.dumps({"opened": Counts.opened, "answered": Counts.answered}), flush=True)
     return status

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from framework.pytest_plugin import connect, fake_clock, recorder, serve
+from tests.framework.program import Program
 from tests.framework.spec import MODELS, TRANSPORTS, Transport, has_ipv6
 
 # Fixtures of the plugin, which those have by itself who have the package installed.
@@ -46,6 +47,14 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="fw-"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def program(folder: Path) -> Iterator[Program]:
+    """The program that ``serve()`` runs in, not started yet."""
+    made = Program(folder)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Self
 
 import pytest
 
@@ -23,203 +17,9 @@ from framework import StreamRequestHandler
 from framework.activation import serve
 from framework.lifecycle import ServerState
 from framework.service import ThreadingTCPService
+from tests.framework.load import Load
+from tests.framework.program import PROGRAM, Program, ended
 from tests.framework.spec import PATIENCE
-
-ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name("activation_program.py")
-
-
-class Program:
-    """The program under test, with this test as its service manager."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environ = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "ignore:This process:DeprecationWarning",
-            "NOTIFY_SOCKET": str(folder / "notify.sock"),
-        }
-        self.log = (folder / "log").open("w+")
-        os.mkfifo(folder / "pipe")
-        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.manager.settimeout(PATIENCE)
-        self.manager.bind(self.environ["NOTIFY_SOCKET"])
-        self.process: subprocess.Popen[str]
-        self.main = 0
-        self.heard: list[str] = []
-
-    def start(self, *before: str, **options: Any) -> None:
-        """Start it, and wait until it says that it serves."""
-        command = [*before, sys.executable, str(PROGRAM), str(self.folder)]
-        self.process = subprocess.Popen(
-            command, env=self.environ, stdout=subprocess.PIPE, stderr=self.log, text=True, **options
-        )
-        self.main = self.process.pid
-        self.hear("READY=1")
-
-    def hear(self, word: str) -> str:
-        """Wait until the manager is told ``word``; return the whole of it."""
-        while True:
-            try:
-                said = self.manager.recv(9999).decode()
-            except TimeoutError:
-                raise AssertionError(f"{word} was not heard after {self.heard}; {self.told()}") from None
-            self.heard.append(said)
-            if word in said:
-                return said
-
-    def told(self) -> str:
-        """Return its log."""
-        return (self.folder / "log").read_text()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process that is the service now."""
-        os.kill(self.main, number)
-
-    def release(self) -> None:
-        """Let a handler that hangs go on."""
-        (self.folder / "pipe").write_bytes(b"released\n")
-
-    def make(self, flag: str) -> None:
-        """Have it, or its next life, do something wrong."""
-        (self.folder / flag).touch()
-
-    @property
-    def addresses(self) -> list[Any]:
-        """Where it listens: TCP, Unix stream, UDP, Unix datagram."""
-        tcp, stream, udp, *others = json.loads((self.folder / "addresses").read_text())
-        return [tuple(tcp), stream, tuple(udp), *others]
-
-    def connect(self, place: int = 0) -> socket.socket:
-        """Connect to one of its servers."""
-        return connect(self.addresses[place], socket.SOCK_DGRAM if place in {2, 3} else socket.SOCK_STREAM)
-
-    def wait(self) -> int:
-        """Wait for the end of the process that was started, and return its status."""
-        status = self.process.wait(PATIENCE)
-        print(self.told())  # shown when the test fails
-        return status
-
-    def restart(self) -> None:
-        """Restart it, and wait until its predecessor has gone."""
-        before = self.main
-        self.signal(signal.SIGUSR2)
-        told = self.hear("MAINPID=")
-        self.main = int(told.partition("MAINPID=")[2].split()[0])
-        ended(before)
-
-    def close(self) -> None:
-        """End it, whatever became of it."""
-        for pid in {self.main, self.process.pid} - {0}:
-            with contextlib.suppress(ProcessLookupError):
-                if pid != self.process.pid or self.process.poll() is None:
-                    os.kill(pid, signal.SIGKILL)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process.wait()
-        self.manager.close()
-        self.log.close()
-
-
-@pytest.fixture
-def program(folder: Path) -> Iterator[Program]:
-    """The program, not started yet."""
-    made = Program(folder)
-    yield made
-    made.close()
-
-
-def connect(address: Any, kind: int) -> socket.socket:
-    """Connect a client; one on a Unix datagram socket is bound, so that it can be replied to."""
-    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-    client = socket.socket(family, kind)
-    try:
-        client.settimeout(PATIENCE)
-        if family == socket.AF_UNIX and kind == socket.SOCK_DGRAM:
-            client.bind("")  # any abstract name (unix(7), "Autobind feature")
-        client.connect(address)
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-def ended(pid: int) -> None:
-    """Wait until a process has ended, whoever's child it is."""
-    with contextlib.suppress(ProcessLookupError):
-        handle = os.pidfd_open(pid)
-        try:
-            assert select.select([handle], [], [], PATIENCE)[0]
-        finally:
-            os.close(handle)
-
-
-class Load:
-    """Clients that ask without a pause, each on a new connection, and count what became of it.
-
-    Refused: there was nobody to connect to. Lost: somebody was, and no answer came.
-    """
-
-    def __init__(self, addresses: list[Any]) -> None:
-        self.counts: Counter[str] = Counter()
-        self.served_by: set[int] = set()
-        self._changed = threading.Condition()
-        self._over = False
-        kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_DGRAM)
-        # Two for each, of which the Unix stream server, inline, makes one wait.
-        self._threads = [
-            threading.Thread(target=self._ask, args=each)
-            for each in list(zip(addresses, kinds, strict=False)) * 2
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over = True
-        for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-
-    def wait_for(self, predicate: Callable[[], bool]) -> None:
-        """Wait until ``predicate`` holds of the counts."""
-        with self._changed:
-            assert self._changed.wait_for(predicate, PATIENCE), self.counts
-
-    def more(self, number: int) -> None:
-        """Wait for so many more answers."""
-        target = self.counts["answered"] + number
-        self.wait_for(lambda: self.counts["answered"] >= target)
-
-    def _ask(self, address: Any, kind: int) -> None:
-        for number in itertools.count():
-            if self._over:
-                return
-            outcome, pid = self._ask_once(address, kind, b"%d\n" % number)
-            with self._changed:
-                self.counts.update(["sent", outcome])
-                self.served_by.add(pid)
-                self._changed.notify_all()
-            if outcome == "refused":
-                return
-
-    def _ask_once(self, address: Any, kind: int, line: bytes) -> tuple[str, int]:
-        try:
-            client = connect(address, kind)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return "refused", 0
-        with client:
-            try:
-                client.sendall(line)
-                answer = client.recv(999)
-            except OSError:
-                return "lost", 0
-        pid, _, echoed = answer.partition(b" ")
-        return ("answered", int(pid)) if echoed == line else ("lost", 0)
-
 
 # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -240,8 +40,9 @@ def test_a_signal_ends_all_servers(program: Program, number: signal.Signals) -> 
 
 def test_every_accepted_request_is_answered_under_load(program: Program) -> None:
     """SIGTERM in the midst of it: whoever was accepted got the answer, and nobody was cut off."""
+    program.make("patient")
     program.start()
-    with Load(program.addresses[:2]) as load:
+    with Load(program.targets[:2] * 2) as load:
         load.more(100)
         program.signal(signal.SIGTERM)
         assert program.wait() == 0
@@ -254,19 +55,32 @@ def test_every_accepted_request_is_answered_under_load(program: Program) -> None
 def test_a_request_that_has_begun_is_answered(program: Program) -> None:
     """A drain waits for a handler in the midst of a request, and tells an idle one that nothing more comes."""
     program.start()
-    with program.connect() as busy, program.connect() as idle, program.connect() as fresh:
+    with program.connect() as busy, program.connect() as idle:
         busy.sendall(b"hang\n")
         assert busy.recv(99) == b"hanging\n"
         idle.sendall(b"one\n")
         assert idle.recv(99) == b"%d one\n" % program.main
         program.signal(signal.SIGTERM)
         program.hear("STOPPING=1")
-        fresh.sendall(b"first\n")
-        assert fresh.recv(99) == b"%d first\n" % program.main
         assert idle.recv(99) == b""
         program.release()
         assert busy.recv(99) == b"%d released\n" % program.main
         assert busy.recv(99) == b""
+    assert program.wait() == 0
+
+
+def test_a_first_request_is_answered(program: Program) -> None:
+    """Who has connected before the end gets the first request through after its beginning."""
+    program.make("patient")
+    program.start()
+    with program.connect() as fresh:
+        with program.connect() as later:  # whose answer shows that both were accepted
+            later.sendall(b"hello\n")
+            assert later.recv(99) == b"%d hello\n" % program.main
+        program.signal(signal.SIGTERM)
+        program.hear("STOPPING=1")
+        fresh.sendall(b"first\n")
+        assert fresh.recv(99) == b"%d first\n" % program.main
     assert program.wait() == 0
 
 
@@ -316,18 +130,17 @@ def test_every_server_is_reloaded(program: Program) -> None:
 
 def test_a_restart_loses_nobody(program: Program) -> None:
     """SIGUSR2 under load, twice in a row: every client is answered, by one program or the other."""
+    program.make("patient")
     program.start()
     first = program.main
-    with Load(program.addresses) as load:
+    with Load(program.targets * 2) as load:
         load.more(200)
         program.restart()
         second = program.main
         load.more(200)
         program.restart()
         load.more(200)
-    counts = load.counts
-    assert (counts["refused"], counts["lost"]) == (0, 0), counts
-    assert counts["sent"] == counts["answered"]
+    assert load.lost_nobody(), load.counts
     assert load.served_by == {first, second, program.main}
     assert program.process.returncode is None
     assert program.wait() == 0
@@ -359,12 +172,12 @@ def test_a_restart_that_fails_leaves_all_as_it_was(program: Program, flag: str, 
         program.make("impatient")
     program.start()
     program.make(flag)
-    with Load(program.addresses) as load:
+    with Load(program.targets * 2) as load:
         load.more(50)
         program.signal(signal.SIGUSR2)
         said = program.hear("STATUS=Restart failed")
         load.more(50)
-    assert (load.counts["refused"], load.counts["lost"]) == (0, 0), load.counts
+    assert load.lost_nobody(), load.counts
     assert load.served_by == {program.main} or flag == "no-start"
     assert why in said
     assert f"{program.main} ERROR" in program.told()
@@ -439,7 +252,7 @@ def test_a_socket_of_the_manager_survives_restarts(program: Program, url: str) -
         address = given.getsockname()
         place = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ exec "$@"'
         program.start("/bin/bash", "-c", place, "start", pass_fds=[given.fileno()])
-    assert program.addresses[0] == address
+    assert program.targets[0].address == address
     program.restart()
     with program.connect() as client:
         client.sendall(b"on\n")
@@ -450,7 +263,7 @@ def test_a_socket_of_the_manager_survives_restarts(program: Program, url: str) -
 
 def test_a_forked_child_hears_no_signals_of_its_parent(program: Program) -> None:
     """A child has the dispositions from before, and no way to wake the parent."""
-    program.environ["TEST_FORKING"] = "1"
+    program.environ["TEST_MORE"] = "Forking"
     program.start()
     with program.connect(4) as client:
         client.sendall(b"signals\n")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import gc
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from greenlet import greenlet
 
-from framework import StreamRequestHandler, TCPServer
+from framework import ExchangeHandler, StreamRequestHandler, TCPServer
 from framework.events import CloseReason, ConnectionClosed, HubHeld
 from framework.greenlets import (
     Event,
@@ -23,7 +26,9 @@ from framework.greenlets import (
     run_in_thread,
     sleep,
 )
+from framework.hub import running_hub
 from framework.observers import Observer
+from framework.testing import eventually
 from tests.framework.spec import PATIENCE, serving
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -415,6 +420,63 @@ def test_two_servers_in_two_threads() -> None:
         client(two) as second,
     ):
         assert (ask(first), ask(second)) == (b"one", b"two")
+
+
+def test_a_greenlet_takes_nothing_from_one_request_to_the_next() -> None:
+    """Greenlets are used again, and a context variable that one request set is not seen by another."""
+    seen: list[str] = []
+    who = contextvars.ContextVar("who", default="nobody")
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        seen.append(who.get())
+        who.set("somebody")
+        return b"."
+
+    with answering(answer) as server:
+        for _ in range(3):
+            with client(server) as connection:
+                ask(connection)
+    assert seen == ["nobody"] * 3
+
+
+def test_between_two_exchanges_there_is_no_greenlet() -> None:
+    """Connections of an ``ExchangeHandler`` that wait for a request have no greenlet, and one that comes is served."""
+
+    class Line(ExchangeHandler["Service"]):
+        def handle_exchange(self) -> bool:
+            line = self.rfile.readline()
+            self.wfile.write(line)
+            return line != b"bye\n"
+
+    ends = Ends()
+    server = Service(LOOPBACK, Line)
+    server.observe(ends)
+    with contextlib.ExitStack() as stack, serving(server):
+        clients = [stack.enter_context(client(server)) for _ in range(100)]
+        for _ in range(2):
+            for each in clients:
+                assert ask(each, b"hello\n") == b"hello\n"
+        eventually(lambda: not server._GreenletMixIn__running)  # type: ignore[attr-defined]
+        assert sum(isinstance(each, greenlet) for each in gc.get_objects()) < 70  # some are kept for the next
+        assert ask(clients[0], b"one\ntwo\n") == b"one\ntwo\n"
+        assert ask(clients[1], b"bye\n") == b"bye\n"
+        assert clients[1].recv(100) == b""
+        clients[2].close()
+        eventually(lambda: len(ends.reasons) == 2)
+    assert sorted(reason.value for reason in ends.reasons) == ["drain"] * 98 + ["local", "peer"]
+
+
+def test_deadlines_that_were_met_leave_nothing_behind() -> None:
+    """A timer that was cancelled is forgotten long before its time."""
+
+    def answer(_: StreamRequestHandler) -> bytes:
+        hub = running_hub()
+        for __ in range(1000):
+            hub.call_later(3600, lambda: None).cancel()
+        return b"%d" % len(hub._timers)
+
+    with answering(answer) as server, client(server) as connection:
+        assert int(ask(connection)) < 200
 
 
 def test_no_server_no_hub() -> None:

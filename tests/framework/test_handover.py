@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ import pytest
 
 from framework import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler, handover
 from framework.addresses import AddressError, Endpoint, at
-from framework.handover import Inheritance
+from framework.handover import Inheritance, Successor
 from framework.inet import UDPServer
 from framework.listeners import Listener
 from framework.service import ServiceMixIn, ThreadingTCPService, UnixStreamService
+from framework.testing import bounded
 from tests.framework.spec import PATIENCE, has_ipv6, serving
 
 needs_dual_stack = pytest.mark.skipif(not has_ipv6(), reason="::1 cannot be bound on this machine")
@@ -259,3 +263,34 @@ def test_a_bare_handler_on_a_letter_class_has_a_plain_socket() -> None:
     """Nothing of this reaches servers that are no services."""
     with UDPServer(("127.0.0.1", 0), BaseRequestHandler) as server:
         assert not isinstance(server.socket, Listener)
+
+
+# -- starting a successor ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_successor_starts_while_others_fork() -> None:
+    """A child that is forked as the successor is started holds up nobody, however long it lives."""
+    children: list[int] = []
+
+    def fork() -> None:
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                while True:
+                    signal.pause()
+            children.append(child)
+
+    def succeed() -> None:
+        while forking.is_alive():
+            Successor([sys.executable, "-c", "pass"], []).end()
+
+    forking = threading.Thread(target=fork, daemon=True)
+    forking.start()
+    try:
+        bounded(succeed)
+    finally:
+        forking.join(PATIENCE)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

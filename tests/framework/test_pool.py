@@ -187,6 +187,14 @@ def test_rbufsize_in_every_model(model: Model, transport: Transport, folder: Pat
         assert answers.read() == b"1 a\n2 b\n3 quit\n"
 
 
+def test_exchanges_need_a_buffer() -> None:
+    """A handler without one is refused where it is written."""
+    with pytest.raises(TypeError, match=r"Unbuffered\.rbufsize"):
+
+        class Unbuffered(Talk):
+            rbufsize = 0
+
+
 def test_the_end_of_the_input_in_every_model(model: Model, transport: Transport, folder: Path) -> None:
     """No exchange begins at the end of the input, and the client still gets what was answered before."""
     server = model.on(transport)(transport.address(folder), Talk)

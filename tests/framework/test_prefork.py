@@ -12,10 +12,9 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -30,11 +29,14 @@ from framework import (
     UDPServer,
     UnixStreamServer,
 )
+from framework.addresses import at
 from framework.events import WorkerExited, WorkerExitReason, WorkerStarted
 from framework.lifecycle import DrainResult, ServerStateError
 from framework.observers import Observer
 from framework.service import ServiceMixIn
+from framework.testing import eventually
 from framework.worker_process import Worker
+from tests.framework.load import Load, Target
 from tests.framework.spec import PATIENCE, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -281,6 +283,45 @@ def test_a_socket_for_each(kind: str, workers: Workers) -> None:
                 missing.discard(int(ask(client)))
 
 
+def test_a_socket_for_each_beside_one_that_was_given(workers: Workers) -> None:
+    """Where the first socket was passed to the program, the others are bound beside it."""
+
+    class Service(PreforkMixIn, UDPServer):
+        workers = 3
+
+    given = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    given.bind(LOOPBACK)
+    address = given.getsockname()
+    server = Service(at(f"fd://{given.detach()}"), Whoami)
+    server.observe(workers)
+    with serving(server):
+        started = {workers.next_started() for _ in range(3)}
+        assert {sock.getsockname() for sock in server.listening()} == {address}
+        assert len({sock.fileno() for sock in server.listening()}) == 3
+        answered: set[int] = set()
+        while answered != started:  # as the system spreads senders
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(PATIENCE)
+                client.connect(address)
+                answered.add(int(ask(client)))
+
+
+def test_the_parent_tells_of_its_workers(workers: Workers) -> None:
+    """``info()`` names each worker, its place, and how many connections it has."""
+    server = Threads(LOOPBACK, Handler)
+    server.observe(workers)
+    with serving(server):
+        pids = [workers.next_started() for _ in range(2)]
+        with connect(server.server_address) as client:
+            serves = int(ask(client))
+            eventually(lambda: sum(worker.connections for worker in server.info().workers) == 1)
+            told = server.info().workers
+            assert [(worker.pid, worker.slot) for worker in told] == [(pids[0], 0), (pids[1], 1)]
+            assert [worker.pid for worker in told if worker.connections] == [serves]
+            assert all(worker.seconds > 0 for worker in told)
+    assert server.info().workers == ()
+
+
 def test_the_port_is_not_shared_with_strangers() -> None:
     """A server that is started twice is told so, although its workers share the port."""
     server = Datagrams(LOOPBACK, Whoami)
@@ -390,59 +431,13 @@ def test_a_handler_ends_its_worker(folder: Path, workers: Workers) -> None:
 # -- under load ------------------------------------------------------------------------------------------------------
 
 
-class Load:
-    """Clients that connect, ask once and close, as fast as they can, and what became of each request."""
-
-    def __init__(self, address: Any, clients: int = 4) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self._address = address
-        self._stop = threading.Event()
-        self._guard = threading.Condition()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-
-    def wait_for(self, answers: int) -> None:
-        """Wait for that many more answers."""
-        with self._guard:
-            goal = self.outcomes["answered"] + answers
-            assert self._guard.wait_for(lambda: self.outcomes["answered"] >= goal, PATIENCE)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            outcome = self._once()
-            with self._guard:
-                self.outcomes[outcome] += 1
-                self._guard.notify_all()
-
-    def _once(self) -> str:
-        try:
-            client = connect(self._address)
-        except OSError:
-            return "refused"
-        with client:
-            try:
-                return "answered" if ask(client) else "lost"
-            except OSError:
-                return "lost"
-
-
 @pytest.fixture
 def loaded(workers: Workers) -> Iterator[tuple[Threads, Load]]:
     """Serve, with a load that has begun."""
     server = Threads(LOOPBACK, Handler)
     server.observe(workers)
-    with serving(server), Load(server.server_address) as load:
-        load.wait_for(20)
+    with serving(server), Load([Target(server.server_address)] * 4) as load:
+        load.more(20)
         yield server, load
 
 
@@ -453,9 +448,9 @@ def test_killing_a_worker_under_load(loaded: tuple[Threads, Load], workers: Work
         os.kill(next(iter(workers.alive)), signal.SIGKILL)
         exited = workers.next_exited()
         assert (exited.reason, exited.status) == (WorkerExitReason.CRASHED, -signal.SIGKILL)
-        load.wait_for(50)
-    assert load.outcomes["refused"] == 0
-    assert load.outcomes["lost"] <= 3 * 4
+        load.more(50)
+    assert load.counts["refused"] == 0
+    assert load.counts["lost"] <= 3 * 4
 
 
 def test_rolling_restart_under_load(loaded: tuple[Threads, Load], workers: Workers) -> None:
@@ -465,9 +460,9 @@ def test_rolling_restart_under_load(loaded: tuple[Threads, Load], workers: Worke
     for _ in range(2):
         server.restart_workers()
         assert [workers.next_exited().reason for _ in range(2)] == [RESTARTED] * 2
-        load.wait_for(50)
+        load.more(50)
     assert not first & workers.alive
-    assert set(load.outcomes) == {"answered"}
+    assert load.lost_nobody(), load.counts
 
 
 def test_max_requests_under_load(workers: Workers) -> None:
@@ -478,10 +473,10 @@ def test_max_requests_under_load(workers: Workers) -> None:
 
     server = Frail(LOOPBACK, Handler)
     server.observe(workers)
-    with serving(server), Load(server.server_address) as load:
+    with serving(server), Load([Target(server.server_address)] * 4) as load:
         assert {workers.next_exited().reason for _ in range(4)} == {SPENT}
-        load.wait_for(20)
-    assert set(load.outcomes) == {"answered"}
+        load.more(20)
+    assert load.lost_nobody(), load.counts
 
 
 def test_max_requests_of_a_single_worker(folder: Path, workers: Workers) -> None:

@@ -137,6 +137,7 @@ def test_suspended_clients_wait_in_the_backlog() -> None:
     with watched(Turns(LOOPBACK, Echo)) as (server, recorder), client_of(server) as old:
         assert ask(old, b"one\n") == b"one\n"
         server.suspend()
+        server.turn()  # the loop may be on its way into accept() still
         with client_of(server) as new:
             new.sendall(b"early\n")
             server.turn()

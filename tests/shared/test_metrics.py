@@ -9,10 +9,17 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from framework import BaseRequestHandler, StreamRequestHandler, ThreadingTCPService, UDPServer, at
-from framework.service import ServiceMixIn
+from framework import (
+    BaseRequestHandler,
+    Observer,
+    ServiceMixIn,
+    StreamRequestHandler,
+    ThreadingTCPService,
+    UDPServer,
+    at,
+)
 from framework.testing import client_of, eventually, failing_accept, running
-from shared.metrics import Metrics
+from shared.metrics import Metrics, _Observer
 
 
 class Upper(StreamRequestHandler[Any, Any]):
@@ -159,3 +166,9 @@ def test_collectors_of_the_service() -> None:
     names = {family.name for family in text_string_to_metric_families(text)}
     assert {"chat_users", "process_resident_memory_bytes", "framework_connections_open"} <= names
     assert "chat_users" not in generate_latest(Metrics([]).registry).decode()
+
+
+def test_every_event_is_counted() -> None:
+    """An event that the framework learns to tell is not forgotten here; what a drain begins with, its end counts."""
+    ours, theirs = vars(_Observer), vars(Observer)
+    assert {name for name in theirs if not name.startswith("_")} - set(ours) == {"drain_began"}

@@ -2,10 +2,12 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.settings import SettingsError
 from shared.sources import load, reread
@@ -307,3 +309,43 @@ def imported(*modules: str) -> Sequence[str]:
 def test_what_is_not_used_is_not_imported() -> None:
     """A server that serves no metrics does not pay for the library."""
     assert "prometheus_client" not in imported("shared.run", "servers.chat.server")
+
+
+NAMES = sorted(
+    {"port", "long_wait", "word", "colour", "eager", "zone", "bind", "routes", "oper", "password", "metrics"}
+)
+VALUES = st.recursive(
+    st.text() | st.integers() | st.floats() | st.booleans() | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def ends_well(source: Callable[[], Settings]) -> None:
+    """Load settings, or be told why not in one line when it is printed."""
+    try:
+        made = source()
+    except SettingsError as error:
+        line = str(error)
+        assert ": " in line
+    else:
+        assert isinstance(made, Settings)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(NAMES),
+    value=st.text().filter(lambda text: "\0" not in text and text not in {"-h", "--help", "--version"}),
+)
+def test_any_flag_is_taken_or_refused(name: str, value: str) -> None:
+    """Whatever is written after a flag, it is a setting or a SettingsError, never another failure."""
+    ends_well(lambda: load("test", Settings, [f"--{name.replace('_', '-')}={value}"]))
+    ends_well(lambda: load("test", Settings, [f"--{name.replace('_', '-')}", value]))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from([*NAMES, "other"]), value=VALUES)
+def test_any_file_is_taken_or_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    """Whatever a file says, it is settings or a SettingsError, never another failure."""
+    monkeypatch.setattr("tomllib.load", lambda _file: {name: value})
+    ends_well(lambda: load("test", Settings, ["--config", __file__]))

@@ -1,18 +1,28 @@
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
-from framework import BaseRequestHandler, StreamRequestHandler, TCPService, ThreadingTCPService, at
-from framework.lifecycle import ServerState
-from framework.testing import bounded, client_of, eventually, running
+from framework import (
+    BaseRequestHandler,
+    ServerState,
+    StreamRequestHandler,
+    TCPService,
+    ThreadingTCPService,
+    at,
+)
+from framework.testing import bounded, client_of, drive, eventually, running
 from shared.metrics import Metrics
-from shared.status import StatusServer
+from shared.status import StatusHandler, StatusServer
 
 ANY = "tcp://127.0.0.1:0"
 Get = Callable[[str], tuple[int, str]]
@@ -115,6 +125,31 @@ def test_a_loop_that_hangs(monkeypatch: pytest.MonkeyPatch, metrics: Metrics, ge
             assert get("/healthz")[1].startswith("stuck: its loop has not turned for ")
             go_on.set()
             eventually(lambda: get("/healthz") == (200, "ok\n"))
+
+
+LINES = st.sampled_from(
+    [
+        b"GET /healthz HTTP/1.1",
+        b"HEAD /metrics HTTP/1.0",
+        b"PUT / HTTP/1.1",
+        b"Connection: close",
+        b"",
+        b"a:b",
+    ]
+)
+
+
+@given(st.lists(st.binary(max_size=30) | LINES | LINES.map(lambda line: line + b"\r")).map(b"\n".join))
+def test_any_octets_are_answered_in_order(data: bytes) -> None:
+    """Whatever octets come, each request among them has a whole reply, and the last of them ends the connection."""
+    server = SimpleNamespace(
+        metrics=Metrics(), hanging=list, unready=list, draining=False, request_timeout=math.inf
+    )
+    sent = drive(StatusHandler, data, server=server)
+    assert not sent or sent.startswith(b"HTTP/1.1 ")
+    *others, _ = sent.split(b"HTTP/1.1 ")
+    assert not any(b"Connection: close" in reply for reply in others)
+    assert len(others) <= data.count(b"\n")
 
 
 def exchange(server: StatusServer, data: bytes) -> bytes:
