@@ -182,7 +182,9 @@ def _kill(client: Client, victims: list[Client]) -> None:
     for victim in victims:
         victim.closing = True
         if victim is not client and victim.kill is not None:
-            victim.kill()  # oneself hears the answer first
+            # Gone from the list at once; oneself hears the answer first.
+            client.engine.clients.pop(victim.number, None)
+            victim.kill()
 
 
 @command("client|reply", "noscript loading stale")
