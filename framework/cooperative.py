@@ -110,7 +110,7 @@ class Event:
         self._waiters.append(me)
         timer = None if timeout is None else hub.call_later(timeout, lambda: hub.ready(me))
         if input_of is not None:
-            hub.on_readable(input_of.fileno(), me)
+            hub.expect(input_of.fileno(), me)
         try:
             hub.park()
         finally:

@@ -185,7 +185,7 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
             self.__start(self.__conclude, connection, connection.address, serve)
 
         def park() -> None:
-            connection.hub.on_readable(connection.descriptor, _Parked(go_on, self.__parked))
+            connection.hub.expect(connection.descriptor, _Parked(go_on, self.__parked))
 
         return serve_exchanges(connection, handler, connection.poll, park)
 

@@ -192,11 +192,11 @@ class Hub:
 
     def wait_readable(self, descriptor: int) -> None:
         """Park until ``descriptor`` has input, or an end or an error to tell."""
-        self.on_readable(descriptor, self.current())
+        self.expect(descriptor, self.current())
         self.switch()
 
-    def on_readable(self, descriptor: int, waiter: Waiter) -> None:
-        """Switch to ``waiter`` when ``descriptor`` has input, or an end or an error to tell; it takes itself back."""
+    def expect(self, descriptor: int, waiter: Waiter) -> None:
+        """Let ``waiter`` go on when ``descriptor`` has input, or an end or an error to tell."""
         self.readers[descriptor] = waiter
         if descriptor not in self.registered:
             self.registered.add(descriptor)

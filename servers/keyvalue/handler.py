@@ -78,7 +78,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             leave_channels(client)
             if client.waiter is not None:
                 client.waiter.end(None)
-            del self._engine.clients[client.number]
+            self._engine.clients.pop(client.number, None)
         if client.outbox is not None:
             client.outbox.close(_FAREWELL)
 

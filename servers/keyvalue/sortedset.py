@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -80,14 +81,14 @@ class SortedSet:
 
     def between_members(self, bounds: Bounds) -> tuple[int, int]:
         """Return the places from where to before where the members are within ``bounds``, if all scores are equal."""
-        score = self._order[0][0]
+        # By the members alone, as redis looks for them where scores differ.
         start, stop = 0, len(self)
         if isinstance(bounds.low, bytes):
-            find = self._order.bisect_right if bounds.open_low else self._order.bisect_left
-            start = find((score, bounds.low))
+            find = bisect_right if bounds.open_low else bisect_left
+            start = find(self._order, bounds.low, key=_member)
         if isinstance(bounds.high, bytes):
-            find = self._order.bisect_left if bounds.open_high else self._order.bisect_right
-            stop = find((score, bounds.high))
+            find = bisect_left if bounds.open_high else bisect_right
+            stop = find(self._order, bounds.high, key=_member)
         return start, stop
 
     def _place(self, score: float, *, after: bool) -> int:
@@ -98,3 +99,7 @@ class SortedSet:
         if score == math.inf:
             return len(self)
         return self._order.bisect_left((math.nextafter(score, math.inf),))  # type: ignore[arg-type]
+
+
+def _member(item: tuple[float, bytes]) -> bytes:
+    return item[1]

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 from servers.keyvalue import blocking
 from servers.keyvalue.commands import (
+    clients,
     connection,
+    expiry,
     hashes,
+    introspection,
     keys,
     lists,
+    objects,
     pubsub,
+    queues,
     scan,
     server,
     sets,
@@ -18,6 +23,7 @@ from servers.keyvalue.commands import (
     sorting,
     strings,
     transactions,
+    zcombinations,
     zranges,
 )
 from servers.keyvalue.commands.table import Command, find
@@ -27,12 +33,17 @@ if TYPE_CHECKING:
     from servers.keyvalue.client import Client
 
 __all__ = [
+    "clients",
     "connection",
     "execute",
+    "expiry",
     "hashes",
+    "introspection",
     "keys",
     "lists",
+    "objects",
     "pubsub",
+    "queues",
     "scan",
     "server",
     "sets",
@@ -40,6 +51,7 @@ __all__ = [
     "sorting",
     "strings",
     "transactions",
+    "zcombinations",
     "zranges",
 ]
 

@@ -16,12 +16,18 @@ _GROUPS = {
     "strings": "string",
     "hashes": "hash",
     "lists": "list",
+    "queues": "list",
     "sets": "set",
     "sorted-sets": "sorted-set",
+    "zcombinations": "sorted-set",
     "zranges": "sorted-set",
     "keys": "generic",
+    "expiry": "generic",
+    "objects": "generic",
     "scan": "generic",
     "sorting": "generic",
+    "clients": "connection",
+    "introspection": "server",
 }
 
 

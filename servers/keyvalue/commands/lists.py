@@ -6,16 +6,13 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, integer, numbered, positive, timeout, window
-from servers.keyvalue.blocking import Block
+from servers.keyvalue.arguments import SYNTAX, integer, positive, window
 from servers.keyvalue.commands.keys import NO_SUCH_KEY
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.keyspace import LIST
 from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from servers.keyvalue.client import Client
 
 
@@ -220,157 +217,3 @@ def lpos(client: Client, key: bytes, element: bytes, *options: bytes) -> Reply:
     if count is None:
         return found[0] if found else None
     return found
-
-
-# -- from list to list -----------------------------------------------------------------------------------------------
-
-
-@command("lmove", "write denyoom", keys=(1, 2, 1))
-def lmove(client: Client, source: bytes, destination: bytes, wherefrom: bytes, whereto: bytes) -> Reply:
-    """Returns an element after popping it from one list and pushing it to another."""
-    return _move(client, source, destination, _is_left(wherefrom), _is_left(whereto))
-
-
-@command("rpoplpush", "write denyoom", keys=(1, 2, 1))
-def rpoplpush(client: Client, source: bytes, destination: bytes) -> Reply:
-    """Returns the last element of a list after removing and pushing it to another list."""
-    return _move(client, source, destination, False, True)
-
-
-@command("blmove", "write denyoom noscript blocking", keys=(1, 2, 1))
-def blmove(
-    client: Client, source: bytes, destination: bytes, wherefrom: bytes, whereto: bytes, timeout_: bytes
-) -> Reply:
-    """Pops an element from a list, pushes it to another list and returns it. Blocks until one is available."""
-    return _move_waiting(client, source, destination, (_is_left(wherefrom), _is_left(whereto)), timeout_)
-
-
-@command("brpoplpush", "write denyoom noscript blocking", keys=(1, 2, 1))
-def brpoplpush(client: Client, source: bytes, destination: bytes, timeout_: bytes) -> Reply:
-    """Pops an element from a list, pushes it to another list and returns it. Blocks until one is available."""
-    return _move_waiting(client, source, destination, (False, True), timeout_)
-
-
-def _move_waiting(
-    client: Client, source: bytes, destination: bytes, ends: tuple[bool, bool], seconds: bytes
-) -> Reply:
-    wait = timeout(seconds)
-
-    def attempt() -> Reply:
-        moved = _move(client, source, destination, *ends)
-        if moved is None:
-            raise Block([source], wait, attempt, None)
-        names = [b"LEFT" if left else b"RIGHT" for left in ends]
-        client.propagate(b"LMOVE", source, destination, *names)
-        return moved
-
-    return attempt()
-
-
-def _move(client: Client, source: bytes, destination: bytes, from_left: bool, to_left: bool) -> Reply:
-    if client.db.typed(source, LIST) is None:
-        return None
-    client.db.typed(destination, LIST)
-    (element,) = take(client, source, 1, left=from_left)
-    (lpush if to_left else rpush)(client, destination, element)
-    return element
-
-
-def _is_left(end: bytes) -> bool:
-    match end.upper():
-        case b"LEFT":
-            return True
-        case b"RIGHT":
-            return False
-        case _:
-            raise CommandError(SYNTAX)
-
-
-# -- the first of several lists ----------------------------------------------------------------------------------------
-
-
-@command("blpop", "write noscript blocking", keys=(1, -2, 1))
-def blpop(client: Client, key: bytes, timeout_: bytes, *rest: bytes) -> Reply:
-    """Removes and returns the first element in a list. Blocks until an element is available otherwise."""
-    return _pop_waiting(client, (key, timeout_, *rest), left=True)
-
-
-@command("brpop", "write noscript blocking", keys=(1, -2, 1))
-def brpop(client: Client, key: bytes, timeout_: bytes, *rest: bytes) -> Reply:
-    """Removes and returns the last element in a list. Blocks until an element is available otherwise."""
-    return _pop_waiting(client, (key, timeout_, *rest), left=False)
-
-
-def _pop_waiting(client: Client, arguments: tuple[bytes, ...], *, left: bool) -> Reply:
-    *keys, seconds = arguments
-
-    def pop(key: bytes) -> Reply:
-        (element,) = take(client, key, 1, left=left)
-        client.propagate(b"LPOP" if left else b"RPOP", key)
-        return [key, element]
-
-    return first_of(client, keys, LIST, pop, wait=timeout(seconds))
-
-
-@command("lmpop", "write movablekeys", numbered=1)
-def lmpop(client: Client, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
-    """Returns multiple elements from a list after removing them. Deletes the list if the last element was popped."""
-    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)))
-
-
-@command("blmpop", "write noscript blocking movablekeys", numbered=2)
-def blmpop(client: Client, timeout_: bytes, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
-    """Pops elements from one of multiple lists. Blocks until an element is available otherwise."""
-    wait = timeout(timeout_)
-    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)), wait=wait)
-
-
-def _parse_mpop(
-    client: Client, numkeys: bytes, rest: Sequence[bytes]
-) -> tuple[list[bytes], type[deque[bytes]], Callable[[bytes], Reply]]:
-    keys, options = numbered(numkeys, rest)
-    if not options:
-        raise CommandError(SYNTAX)
-    left, number = _is_left(options[0]), count_option(options[1:])
-
-    def pop(key: bytes) -> Reply:
-        found = take(client, key, number, left=left)
-        client.propagate(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
-        return [key, found]
-
-    return keys, LIST, pop
-
-
-def count_option(options: list[bytes]) -> int:
-    """Return what ``COUNT n`` says, if it is there."""
-    if not options:
-        return 1
-    if len(options) != 2 or options[0].upper() != b"COUNT":  # noqa: PLR2004 -- the word and the number
-        raise CommandError(SYNTAX)
-    number = integer(options[1], "ERR count should be greater than 0")
-    if number < 1:
-        raise CommandError("ERR count should be greater than 0")
-    return number
-
-
-_AT_ONCE = -1.0
-
-
-def first_of(
-    client: Client,
-    keys: list[bytes],
-    kind: type,
-    pop: Callable[[bytes], Reply],
-    wait: float | None = _AT_ONCE,
-) -> Reply:
-    """Pop from the first of several keys that has something, or wait until one has."""
-
-    def attempt() -> Reply:
-        for key in keys:
-            if client.db.typed(key, kind) is not None:
-                return pop(key)
-        if wait == _AT_ONCE:
-            return NIL_ARRAY
-        raise Block(keys, wait, attempt)
-
-    return attempt()

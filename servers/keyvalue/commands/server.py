@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING
 
 from servers.keyvalue.arguments import SYNTAX, integer
 from servers.keyvalue.commands.connection import VERSION
-from servers.keyvalue.commands.documentation import categories, describe, document
-from servers.keyvalue.commands.table import command, find
-from servers.keyvalue.glob import matcher
-from servers.keyvalue.memory import size_of
-from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply, Several, Text
+from servers.keyvalue.commands.table import command
+from servers.keyvalue.protocol import CommandError, Reply, Several, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from servers.keyvalue.client import Client
-    from servers.keyvalue.commands.table import Command
     from servers.keyvalue.engine import Engine
-
-_NEEDS_KEYS = "ERR The command has no key arguments"
 
 
 @command("time", "random loading stale fast")
@@ -136,82 +130,6 @@ def _human(octets: float) -> str:
     return f"{octets:.2f}{unit}" if unit != "B" else f"{octets}B"
 
 
-# -- COMMAND -----------------------------------------------------------------------------------------------------------
-
-
-@command("command", "random loading stale")
-def command_(client: Client) -> Reply:
-    """Returns detailed information about all commands."""
-    return [describe(row) for row in _rows(client)]
-
-
-@command("command|count", "loading stale")
-def command_count(client: Client) -> Reply:
-    """Returns a count of commands."""
-    return len(_rows(client))
-
-
-@command("command|info", "random loading stale")
-def command_info(client: Client, *names: bytes) -> Reply:
-    """Returns information about one, multiple or all commands."""
-    if not names:
-        return command_(client)
-    found = [_named(client, name) for name in names]
-    return [NIL_ARRAY if row is None else describe(row) for row in found]
-
-
-@command("command|docs", "random loading stale")
-def command_docs(client: Client, *names: bytes) -> Reply:
-    """Returns documentary information about one, multiple or all commands."""
-    found = [_named(client, name) for name in names] if names else _rows(client)
-    return {row.name.encode(): document(row) for row in found if row is not None}
-
-
-@command("command|list", "random loading stale")
-def command_list(client: Client, *filters: bytes) -> Reply:
-    """Returns a list of command names."""
-    names = [row.name.encode() for row in _rows(client)]
-    match [word.upper() if place < 2 else word for place, word in enumerate(filters)]:  # noqa: PLR2004 -- FILTERBY, kind
-        case []:
-            return names
-        case [b"FILTERBY", b"PATTERN", pattern]:
-            return [name for name in names if matcher(pattern.lower())(name)]
-        case [b"FILTERBY", b"ACLCAT", category]:
-            wanted = category.decode("latin-1").lower()
-            return [row.name.encode() for row in _rows(client) if wanted in categories(row)]
-        case [b"FILTERBY", b"MODULE", _]:
-            return []
-        case _:
-            raise CommandError(SYNTAX)
-
-
-@command("command|getkeys", "loading stale")
-def command_getkeys(client: Client, *request: bytes) -> Reply:
-    """Extracts the key names from an arbitrary command."""
-    if not request:
-        raise CommandError("ERR wrong number of arguments for 'command|getkeys' command")
-    try:
-        row = find(client.table, list(request))
-    except CommandError as error:
-        number = "wrong number" in str(error)
-        what = "number of arguments specified for command" if number else "command specified"
-        raise CommandError(f"ERR Invalid {what}") from None
-    keys = row.keys_of(list(request))
-    if not keys:
-        raise CommandError(_NEEDS_KEYS)
-    return keys
-
-
-def _rows(client: Client) -> list[Command]:
-    return [row for name, row in client.table.items() if name.islower()]
-
-
-def _named(client: Client, name: bytes) -> Command | None:
-    parent, _, own = name.lower().partition(b"|")
-    row = client.table.get(parent)
-    return row.subcommands.get(own.upper()) if row is not None and own else row
-
-
 # -- CONFIG ------------------------------------------------------------------------------------------------------------
 
 
@@ -273,7 +191,7 @@ def wait_for_save(client: Client) -> None:
 @command("bgsave", "admin noscript outside")
 def bgsave(client: Client, *schedule: bytes) -> Reply:
     """Asynchronously saves the database(s) to disk."""
-    if schedule and (len(schedule) > 1 or schedule[0].upper() != b"SCHEDULE"):
+    if [word.upper() for word in schedule] not in ([], [b"SCHEDULE"]):
         raise CommandError(SYNTAX)
     if client.engine.store.saving:
         raise CommandError("ERR Background save already in progress")
@@ -339,26 +257,6 @@ def slowlog_reset(client: Client) -> Reply:
     """Clears all entries from the slow log."""
     client.engine.slowlog.clear()
     return "OK"
-
-
-@command("memory", "")
-def memory(client: Client) -> Reply:
-    """A container for memory diagnostics commands."""
-    raise CommandError("ERR wrong number of arguments for 'memory' command")
-
-
-@command("memory|usage", "readonly", keys=2)
-def memory_usage(client: Client, key: bytes, *options: bytes) -> Reply:
-    """Estimates the memory usage of a key."""
-    samples = 5
-    if options:
-        if len(options) != 2 or options[0].upper() != b"SAMPLES":  # noqa: PLR2004 -- the word and the number
-            raise CommandError(SYNTAX)
-        samples = integer(options[1])
-        if samples < 0:
-            raise CommandError(SYNTAX)
-    value = client.db.get(key)
-    return None if value is None else size_of(key, value, samples)
 
 
 @command("function", "")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.arguments import SYNTAX, integer, lex_bounds, score_bounds, window
-from servers.keyvalue.commands.sorted_sets import paired, store_scores
+from servers.keyvalue.commands.sorted_sets import paired
 from servers.keyvalue.commands.table import command
+from servers.keyvalue.commands.zcombinations import store_scores
 from servers.keyvalue.protocol import CommandError, Reply
 from servers.keyvalue.sortedset import SortedSet
 

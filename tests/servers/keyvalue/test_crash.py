@@ -157,3 +157,27 @@ def test_full_disk(socket_folder: Path) -> None:
             assert client("STRLEN", "a") == b":1000000\r\n"
     finally:
         os.system(f"umount {disk}")
+
+
+def test_two_listeners(socket_folder: Path) -> None:
+    """Clients of two listeners, which have a thread each, share the data, wait for each other, and hear each other."""
+    first, second = socket_folder / "first.sock", socket_folder / "second.sock"
+    options = ("--bind", f"unix://{second}", "--store", f"log:{socket_folder}/data")
+    with program(first, *options), Wire(first) as one, Wire(second) as other:
+        one("SET", "a", 1)
+        assert other("GET", "a") == b"$1\r\n1\r\n"
+        one.send("BLPOP", "list", 0)
+        eventually(lambda: b"blocked_clients:1" in other("INFO", "clients"))
+        other("RPUSH", "list", "x")
+        assert one.reply()[1] == [b"$4\r\nlist\r\n", b"$1\r\nx\r\n"]
+        one.send("SUBSCRIBE", "news")
+        one.reply()
+        assert other("PUBLISH", "news", "hello") == b":1\r\n"
+        assert one.reply()[1][2] == b"$5\r\nhello\r\n"
+        writers = [Writer(path, f"{number}") for number, path in enumerate([first, second] * 2)]
+        eventually(lambda: sum(each.acknowledged for each in writers) > ENOUGH)
+        other.send("SHUTDOWN")
+        assert other.rest() == b""
+        for writer in writers:
+            writer.thread.join(PATIENCE)
+    assert check([f"{socket_folder}/data"]) == 0

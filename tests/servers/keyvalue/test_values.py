@@ -74,6 +74,12 @@ def test_sorted_set(
     assert not len(ours)
 
 
+def test_members_in_order_though_scores_differ() -> None:
+    """A range by members looks at the members alone."""
+    ours = SortedSet({b"a1": 1.0, b"a2": 2.0, b"a3": 3.0})
+    assert ours.between_members(Bounds(b"a2", b"a3", open_high=True)) == (1, 2)
+
+
 @given(st.integers(-12, 12), st.integers(-12, 12), st.integers(0, 10))
 def test_windows(start: int, stop: int, size: int) -> None:
     """A range of places, both ends included and negative ones counted from the end, is a slice."""
