@@ -35,12 +35,20 @@ def subject_for(name: str) -> str:
     return "service-inline" if WORKLOADS[name].kind in {"packet", "sink"} else "service-threads"
 
 
+def measured(name: str, subject: str, workload: Workload) -> Table:
+    """Measure for as short a time as shows anything: of a moment, a busy machine may give a process nothing."""
+    seconds = SECONDS
+    while (table := rates.measure(name, 1, seconds, [subject], workload)).notes and seconds < 1:
+        seconds *= 4
+    return table
+
+
 @needs_cc
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_workload(name: str) -> None:
     """Each workload is measured in all of its columns, and no operation fails."""
     subject = subject_for(name)
-    table = rates.measure(name, 1, SECONDS, [subject], small(WORKLOADS[name]))
+    table = measured(name, subject, small(WORKLOADS[name]))
     assert table.notes == {}
     (row,) = table.rows[subject]
     unmeasured = {"p50 ms", "p99 ms", "p99.9 ms"} if name == "unix-datagrams" else set()
@@ -57,7 +65,7 @@ def test_subject(subject: Subject) -> None:
     if reason := subject.missing():
         pytest.skip(reason)
     name = next(name for name, workload in WORKLOADS.items() if subject.can(workload.kind, workload.kept))
-    table = rates.measure(name, 1, SECONDS, [subject.name])
+    table = measured(name, subject.name, WORKLOADS[name])
     assert table.notes == {}
     assert table.rows[subject.name][0]["ops/s"] > 0
 
