@@ -31,7 +31,7 @@ from benchmarks.subjects.lasting import READ_TIMEOUT
 from benchmarks.workloads import Workload
 
 PROGRAM = "benchmarks.subjects.lasting"
-IDLE_SUBJECTS = ("greenlets", "greenlets-exchange", "pool")
+IDLE_SUBJECTS = ("greenlets", "greenlets-parked", "pool")
 SUBJECTS = ("service-threads", "pool", "greenlets")
 
 BUSY = Workload("A line at a time on 16 kept TCP connections", "lines", "lines", 16)

@@ -64,7 +64,7 @@ TARGETS = [
     Target("idle", "greenlets", 0.9, column="rate ratio", at_least=True),
     Target("idle", "greenlets", 1 / 0.9, column="CPU ratio"),
     Target("idle", "greenlets", 4, column="KiB each"),
-    Target("idle", "greenlets-exchange", 4, column="KiB each"),
+    Target("idle", "greenlets-parked", 4, column="KiB each"),
     *(
         Target("shutdown", subject, 5, column="ms")
         for subject in ("letter-threads", "service-inline", "service-threads", "greenlets", "pool")

@@ -41,12 +41,15 @@ _PIECE = 262144
 
 # Between whoever sends what was held and the loop that sends it meanwhile, so that it stays in order.
 _releasing = threading.Lock()
+# Between whoever shuts a connection down and its owner, who closes it: a moment later its descriptor's number may
+# be a stranger's, and Python gives up its own lock before either system call. By one thread again, in a signal handler.
+_ending = threading.RLock()
 
 
 def _after_fork() -> None:
-    """Make the lock anew: a thread of the parent may have held it, and is not here to let go."""
-    global _releasing  # noqa: PLW0603
-    _releasing = threading.Lock()
+    """Make the locks anew: a thread of the parent may have held one, and is not here to let go."""
+    global _releasing, _ending
+    _releasing, _ending = threading.Lock(), threading.RLock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -411,13 +414,15 @@ class Connection(socket.socket):
         """Shut down, as ``socket.shutdown()``, once what was held has been sent."""
         if self._held and how != socket.SHUT_RD:
             self.release()
-        super().shutdown(how)
+        with _ending:
+            super().shutdown(how)
 
     def detach(self) -> int:
         """Give the descriptor away, as ``socket.detach()``, once what was held has been sent."""
         if self._held:
             self.release()
-        return super().detach()
+        with _ending:
+            return super().detach()
 
     def close(self) -> None:
         """Close, as ``socket.close()``, once what was held has been sent."""
@@ -425,7 +430,8 @@ class Connection(socket.socket):
             with contextlib.suppress(OSError):  # nobody is left to take it
                 self.release()
         self._reader = None
-        super().close()
+        with _ending:
+            super().close()
 
     # -- from another thread -------------------------------------------------------------------------------------
 
@@ -433,12 +439,12 @@ class Connection(socket.socket):
         """Let the handler meet the end of its input; what is sent still leaves."""
         if self.reason is None:
             self.reason = reason
-        with contextlib.suppress(OSError):
+        with _ending, contextlib.suppress(OSError):
             socket.socket.shutdown(self, socket.SHUT_RD)
 
     def cut(self, reason: CloseReason) -> None:
         """End both directions at once."""
         if self.reason is None:
             self.reason = reason
-        with contextlib.suppress(OSError):
+        with _ending, contextlib.suppress(OSError):
             socket.socket.shutdown(self, socket.SHUT_RDWR)

@@ -156,7 +156,8 @@ def keeps_failures_apart(model: ServerModel) -> None:
     with running(model.server()) as server:
         for _ in range(3):
             model.fail(server)
-            _promise(model.ask(server, b"fine\n") == b"fine\n", "after a failure nobody is served")
+            answer = model.ask(server, b"fine\n")
+            _promise(answer == b"fine\n", f"after a failure the next client got {answer!r}")
 
 
 def refuses_without_a_handler(model: ServerModel) -> None:

@@ -363,6 +363,50 @@ def test_pushing_sends_what_fits(pair: Pair) -> None:
     assert connection.push()
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda connection: connection.end_input(CloseReason.TIMEOUT),
+        lambda connection: connection.cut(CloseReason.TIMEOUT),
+        lambda connection: connection.shutdown(socket.SHUT_RDWR),
+    ],
+    ids=["end_input", "cut", "shutdown"],
+)
+def test_ending_hits_nobody_else(pair: Pair, monkeypatch: pytest.MonkeyPatch, end: Any) -> None:
+    """Who is ended by another thread while it closes does not take along whoever has its descriptor's number next."""
+    connection, _ = pair
+    original, closing, closed = socket.socket.shutdown, threading.Event(), threading.Event()
+
+    def late(sock: socket.socket, how: int, /) -> None:
+        """Do in slow motion what the original does: it reads the number, and then calls the system."""
+        number = sock.fileno()
+        closing.set()
+        closed.wait(0.2)
+        other = socket.socket(fileno=number)
+        try:
+            original(other, how)
+        finally:
+            other.detach()
+
+    def close() -> None:
+        closing.wait(PATIENCE)
+        connection.close()
+        strangers.extend(socket.socketpair())
+        closed.set()
+
+    strangers: list[socket.socket] = []
+    number = connection.fileno()
+    monkeypatch.setattr(socket.socket, "shutdown", late)
+    thread = threading.Thread(target=close)
+    thread.start()
+    end(connection)
+    thread.join(PATIENCE)
+    with strangers[0] as one, strangers[1] as other:
+        assert number in {one.fileno(), other.fileno()}
+        other.sendall(b"unharmed")
+        assert one.recv(100) == b"unharmed"
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_while_another_thread_pushes(pair: Pair) -> None:
     """A child that is forked while another connection's held replies leave can send its own."""

@@ -578,10 +578,12 @@ def test_a_failing_setup(folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_exits_is_replaced(folder: Path) -> None:
     """``sys.exit()`` in a handler ends the connection and its thread, as with a thread each; another takes over."""
+    exiting: list[threading.Thread] = []
 
     class Exits(Talk):
         def handle_exchange(self) -> bool:
             if not super().handle_exchange():
+                exiting.append(threading.current_thread())
                 raise SystemExit
             return True
 
@@ -591,6 +593,8 @@ def test_a_worker_that_exits_is_replaced(folder: Path) -> None:
                 assert ask(connection, b"x\n") == b"1 x\n"
                 assert ask(connection, b"quit\n") == b"2 quit\n"
                 assert connection.recv(1) == b""
+    for thread in exiting:  # or its last words come to another test's ears
+        thread.join(PATIENCE)
 
 
 def test_threads_that_cannot_be_started(
