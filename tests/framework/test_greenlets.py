@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from greenlet import greenlet
 
-from framework import ExchangeHandler, StreamRequestHandler, TCPServer
+from framework import ExchangeHandler, StreamRequestHandler, TCPServer, deadlines
 from framework.events import CloseReason, ConnectionClosed, HubHeld
 from framework.greenlets import (
     Event,
@@ -231,6 +231,22 @@ def test_turn_end_comes_after_all_of_the_turn() -> None:
         release.set()
         assert [each.recv(100) for each in clients] == [b"committed"] * 10
     assert batches == [10]
+
+
+def test_the_turn_of_an_accept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the handler of a new connection puts off to the end of the turn is done without anything else happening."""
+    monkeypatch.setattr(deadlines, "TICK", 3600.0)
+
+    class Patient(Service):
+        read_timeout = write_timeout = None
+
+    class Greeter(StreamRequestHandler):
+        def handle(self) -> None:
+            at_turn_end(lambda: self.request.send(b"hello", socket.MSG_DONTWAIT))
+            self.rfile.readline()
+
+    with serving(server := Patient(LOOPBACK, Greeter)), client(server) as connection:
+        assert connection.recv(100) == b"hello"
 
 
 # -- connections ---------------------------------------------------------------------------------------------------
