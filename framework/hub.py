@@ -135,7 +135,8 @@ class Hub:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait up to ``timeout`` seconds, run what is due, and tell whether a watched file is readable."""
-        if self._ready:
+        # What asks for a turn's end may run between two waits, as a request does when it is accepted.
+        if self._ready or self._turn_end:
             timeout = 0
         elif self._timers:
             due = max(0.0, self._timers[0][0] - time.monotonic())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 from framework import ExchangeHandler, StreamRequestHandler, TCPServer
 from framework.events import CloseReason, ConnectionClosed, HubHeld
@@ -26,7 +26,7 @@ from framework.greenlets import (
     run_in_thread,
     sleep,
 )
-from framework.hub import running_hub
+from framework.hub import Hub, running_hub
 from framework.observers import Observer
 from framework.testing import eventually
 from tests.framework.spec import PATIENCE, serving
@@ -493,3 +493,12 @@ def test_mixin_goes_with_any_server() -> None:
 
     with Own(LOOPBACK, StreamRequestHandler) as server:
         assert server.server_address[1] > 0
+
+
+def test_the_end_of_a_turn_is_not_waited_for() -> None:
+    """What was to be done at a turn's end is done, though asked for between two waits, and though nothing else comes."""
+    done: list[bool] = []
+    with Hub(getcurrent) as hub:
+        hub.at_turn_end(lambda: done.append(True))
+        hub.wait(None)
+    assert done == [True]
