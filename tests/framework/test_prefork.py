@@ -390,6 +390,7 @@ def test_an_idle_worker_is_left_alone(folder: Path, workers: Workers) -> None:
     server = Inline(str(folder / "sock"), Handler)
     server.observe(workers)
     with serving(server):
+        workers.next_started()
         supervisor: Any = vars(server)["_PreforkMixIn__supervisor"]
         eventually(lambda: [each.beats > 3 for each in supervisor.workers] == [True])
         assert workers.exited.empty()
