@@ -142,16 +142,19 @@ def dribble(name: str, count: int, seconds: float) -> dict[str, float]:
 
 
 class Clients:
-    """Clients that ask until the server has gone, and what became of each request."""
+    """Clients that ask until the server has gone, those that stay from now on, and what became of each request."""
 
     def __init__(self, server: Server, kept: int, brief: int) -> None:
         self.counts: Counter[str] = Counter()
         self._address = server.address
         self._guard = threading.Lock()
+        self._settled = threading.Semaphore(0)
         works = [self._keep] * kept + [self._ask_once] * brief
         self._threads = [threading.Thread(target=work) for work in works]
         for thread in self._threads:
             thread.start()
+        for _ in range(kept):
+            self._settled.acquire()
 
     def join(self) -> None:
         """Wait until all have noticed."""
@@ -165,8 +168,10 @@ class Clients:
     def _keep(self) -> None:
         """Ask on one connection."""
         with self._connection() as client:
-            while self._exchange(client, "crossed"):
-                pass
+            more = self._exchange(client, "crossed")
+            self._settled.release()  # accepted
+            while more:
+                more = self._exchange(client, "crossed")
 
     def _ask_once(self) -> None:
         """Ask on a new connection each time."""

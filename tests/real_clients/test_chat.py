@@ -158,7 +158,8 @@ def test_over_tls(secure_server: TLSChatServer, irssi: Callable[[str], Irssi], t
     bob.type("/clear")
     # By its name: irssi does not compare addresses with those in a certificate.
     bob.type(f"/connect -4 -tls_verify -tls_cafile {tmp_path / 'authority.pem'} localhost {port}")
-    bob.sees("Welcome to the Chat network, bob")
+    # Beside the first connection, which has the nick, and the screen it is still cleared from.
+    bob.sees("Welcome to the Chat network, bob_!")
     bob.type("/join #lobby")
     bob.sees("Join to #lobby was synced in")
     bob.type("Hello from behind a lock")

@@ -122,7 +122,7 @@ def test_silence_is_asked_about(serve: Serve, connect: Connect) -> None:
 
 def test_silence_after_a_ping_ends_it(serve: Serve, connect: Connect) -> None:
     """A client that does not answer a PING is cut off, and its neighbours are told why."""
-    server = serve(ping_after=0.1, ping_timeout=0.3)
+    server = serve(ping_after=0.2, ping_timeout=2)
     bob, wiz = connect("bob", to=server), connect("wiz", to=server)
     bob.send("JOIN #a")
     wiz.send("JOIN #a")
