@@ -42,9 +42,9 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
     """
 
     # verify_request() refuses who is one too many, and says so: a pause would leave them without a word.
-    max_connections = None
+    max_connections: int | None = None
     # The chat knows more of a client than that it is silent, and asks first.
-    idle_timeout = None
+    idle_timeout: float | None = None
 
     secure = False
     """Whether nobody can listen in."""
