@@ -64,7 +64,7 @@ def once(name: str, workload: Workload, seconds: float) -> tuple[dict[str, float
                 stack.enter_context(client)
             extra["KiB each"] = (server.memory() - before) / workload.idle
         result = load.run(workload, server, seconds)
-    if not result.operations:
+    if not result.operations or (alone is not None and not alone.operations):
         raise FailedError("no operation was answered")
     values = {
         "CPU µs": 1e6 * result.cpu / result.operations,

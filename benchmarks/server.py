@@ -64,20 +64,26 @@ def read_line(process: subprocess.Popen[bytes], seconds: float = PATIENCE) -> st
 class Server:
     """A subject that serves, from ``with`` until its end.
 
+    Args:
+        name: of the subject.
+        workload: what it is to do.
+        module: the program that runs it.
+
     Raises:
         FailedError: it does not start.
     """
 
-    def __init__(self, name: str, workload: Workload) -> None:
+    def __init__(self, name: str, workload: Workload, module: str = "benchmarks.subjects") -> None:
         self._name = name
         self._workload = workload
+        self._module = module
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             self._errors: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            command = [sys.executable, "-m", "benchmarks.subjects", self._name, self._workload.kind]
+            command = [sys.executable, "-m", self._module, self._name, self._workload.kind]
             if self._workload.unix:
                 command.append(f"{folder}/server")
             with pinned(CORES[:1]):
@@ -114,6 +120,11 @@ class Server:
         """Return the last line that it wrote on stderr."""
         self._errors.seek(0)
         return (self._errors.read().decode(errors="replace").splitlines() or ["it says nothing"])[-1]
+
+    def terminate(self) -> str:
+        """Send SIGTERM, and return the next line that it writes."""
+        self._process.terminate()
+        return read_line(self._process)
 
     def cpu(self) -> float:
         """Return the CPU seconds that it and its children have used."""

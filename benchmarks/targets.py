@@ -34,7 +34,7 @@ class Target:
         return "yes" if (value >= self.limit if self.at_least else value <= self.limit) else "NO"
 
 
-PING_PONG = ("ping-pong-50", "ping-pong-500", "ping-pong-2000")
+PING_PONG = ("ping-pong-50", "ping-pong-200", "ping-pong-500", "ping-pong-2000")
 
 TARGETS = [
     *(
@@ -64,6 +64,7 @@ TARGETS = [
     Target("idle", "greenlets", 0.9, column="rate ratio", at_least=True),
     Target("idle", "greenlets", 1 / 0.9, column="CPU ratio"),
     Target("idle", "greenlets", 4, column="KiB each"),
+    Target("idle", "greenlets-parked", 4, column="KiB each"),
     *(
         Target("shutdown", subject, 5, column="ms")
         for subject in ("letter-threads", "service-inline", "service-threads", "greenlets", "pool")

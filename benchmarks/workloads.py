@@ -41,6 +41,7 @@ WORKLOADS = {
     "connect-unix": Workload("A Unix connection per request, 16 at once", "line", "connect", 16, unix=True),
     "ping-pong-1": Workload("A line at a time on 1 kept TCP connection", "lines", "lines", 1),
     "ping-pong-50": Workload("A line at a time on 50 kept TCP connections", "lines", "lines", 50),
+    "ping-pong-200": Workload("A line at a time on 200 kept TCP connections", "lines", "lines", 200),
     "ping-pong-500": Workload("A line at a time on 500 kept TCP connections", "lines", "lines", 500),
     "ping-pong-2000": Workload("A line at a time on 2 000 kept TCP connections", "lines", "lines", 2000),
     "ping-pong-unix": Workload(

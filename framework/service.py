@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from framework._loop import Loop
 from framework._types import AddressT, InetAddressT, MixIn, RequestT
@@ -476,7 +476,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         if self.__accept_errors.failing:
             self.__accept_errors.over()
         if isinstance(request, Connection):
-            self.__admit(request, client_address)
+            self.__admit(request, client_address, request)
         else:
             self.__start(request, client_address)
         return True
@@ -492,10 +492,10 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         )
 
     def __full(self) -> bool:
-        if isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
+        if self.__children and isinstance(self, ForkingMixIn) and len(self.__children) >= self.max_children:
             return True
         limit = self.max_connections
-        return limit is not None and len(self.__connections) >= limit
+        return limit is not None and not self.__datagrams and len(self.__connections) >= limit
 
     def __accept_failed(self, error: OSError) -> None:
         errors = self.__accept_errors
@@ -511,9 +511,12 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request; an accepted stream becomes a ``Connection``."""
         if self.__datagrams:
-            return cast("tuple[RequestT, AddressT]", self.__receive(self.socket))
+            return self.__receive(self.socket)
+        # Any, here and below: what a family's address and a request are, the server class has said.
         client_address: Any
-        listener = self.socket
+        accepting: Any
+        taken: Any
+        listener = accepting = self.socket
         if listener is not self.__listener:
             # Once and not for each connection: an enum's member costs a microsecond.
             self.__listener, self.__family, self.__kind = listener, int(listener.family), int(listener.type)
@@ -523,7 +526,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             self.__peer = listener.peer if isinstance(listener, Listener) else None
         if self.__accepts:
             # accept() would make a socket out of the descriptor, only for ours to be made out of that one's.
-            descriptor, client_address = cast("Any", listener)._accept()  # noqa: SLF001
+            descriptor, client_address = accepting._accept()  # noqa: SLF001
             connection = self._connection_class(self.__family, self.__kind, 0, descriptor)
             if self.__peer is not None:
                 client_address = self.__peer(connection, client_address)
@@ -537,7 +540,8 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
             connection.group = group_of(connection.family, client_address)
-        return cast("RequestT", connection), client_address
+        taken = connection
+        return taken, client_address
 
     def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
         """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
@@ -572,7 +576,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
                 self.__observers.tell(Rejected(client_address, RejectReason.PEER_RATE))
         return False
 
-    def __admit(self, connection: Connection, client_address: AddressT) -> None:
+    def __admit(self, request: RequestT, client_address: AddressT, connection: Connection) -> None:
         limit = self.max_connections_per_peer
         crowded = limit is not None and self.__connections.of_group(connection.group) >= limit
         self.__connections.add(connection)
@@ -582,7 +586,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return
-        self.__start(cast("RequestT", connection), client_address)
+        self.__start(request, client_address)
 
     def __start(self, request: RequestT, client_address: AddressT) -> None:
         try:
@@ -647,7 +651,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             linger(request)
         finally:
             try:
-                self.close_request(cast("RequestT", request))
+                self.close_request(request)
             finally:
                 self.__closed(request)
 

@@ -23,7 +23,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -43,6 +43,8 @@ _LOCK_SECONDS = 5.0
 _LOCK_RETRY = 0.01
 # struct ucred of unix(7): pid_t, uid_t, gid_t.
 _UCRED = struct.Struct("iII")
+# Exactly what they take in a message: were there more room, a peer could leave open descriptors in this process.
+_ROOM = socket.CMSG_SPACE(_UCRED.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,6 @@ class UnixListener(Listener):
 
     claim: Claim | None = None
     """The file to remove when it closes."""
-    tells_credentials: bool = False
 
     def bind(self, address: Any, /) -> None:
         """Bind with the mode and the owner of the endpoint, in the place of a stale socket if there is one.
@@ -191,38 +192,37 @@ class UnixListener(Listener):
             claim.remove()
         super().close()
 
-    # -- who is there ------------------------------------------------------------------------------------------
-
     def tell_credentials(self) -> None:
         """Give the address of each peer as a ``UnixPeer`` from now on."""
-        self.tells_credentials = True
+        self.__class__ = _TellingListener  # pyright: ignore[reportAttributeAccessIssue] # which is a subclass
         if self.type == socket.SOCK_DGRAM:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
+
+class _TellingListener(UnixListener):
+    """A listener that tells who is there; a class of its own, since asking costs each request."""
+
     def peer(self, connection: socket.socket, address: Any) -> Any:
-        """Return the address of whoever was accepted, and who it is if that is to be told."""
-        return UnixPeer(address, PeerCredentials.of(connection)) if self.tells_credentials else address
+        """Return the address of whoever was accepted, and who it is."""
+        return UnixPeer(address, PeerCredentials.of(connection))
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive, as ``socket.recvfrom()``."""
-        if not self.tells_credentials:
-            return super().recvfrom(bufsize, flags)
-        buffer = bytearray(bufsize)
-        length, address = self.recvfrom_into(buffer, bufsize, flags)
-        return bytes(buffer[:length]), address
+        data, ancillary, _, address = super().recvmsg(bufsize, _ROOM, flags)
+        return data, _sender(address, ancillary)
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive, as ``socket.recvfrom_into()``."""
-        if not self.tells_credentials:
-            return super().recvfrom_into(buffer, nbytes, flags)
         with memoryview(buffer) as view:
-            room = [view[: nbytes or None]]
-            # Exactly what credentials take: were there more, a peer could leave open descriptors in this process.
-            length, ancillary, _, address = super().recvmsg_into(room, socket.CMSG_SPACE(_UCRED.size), flags)
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                return length, UnixPeer(address, PeerCredentials(*_UCRED.unpack(data)))
-        raise OSError(errno.EPROTO, "a datagram came without credentials")
+            length, ancillary, _, address = super().recvmsg_into([view[: nbytes or None]], _ROOM, flags)
+        return length, _sender(address, ancillary)
+
+
+def _sender(address: Any, ancillary: Iterable[tuple[int, int, bytes]]) -> UnixPeer:
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            return UnixPeer(address, PeerCredentials(*_UCRED.unpack(data)))
+    raise OSError(errno.EPROTO, "a datagram came without credentials")
 
 
 @contextlib.contextmanager

@@ -58,6 +58,7 @@ SUBJECTS = (
     Subject("service-inline", "service", (*STREAMS, *DATAGRAMS), kept=1),
     Subject("service-threads", "service", (*STREAMS, "naps")),
     Subject("greenlets", "service", (*STREAMS, "naps", *DATAGRAMS), needs="greenlet"),
+    Subject("greenlets-parked", "service", ("lines",), needs="greenlet"),
     Subject("pool", "service", (*STREAMS, "naps"), needs="framework.pool"),
     Subject("batch", "service", DATAGRAMS),
     Subject("bare", "bare", (*STREAMS, *DATAGRAMS)),

@@ -13,6 +13,7 @@ MIXINS = {
     "service-inline": ["service.ServiceMixIn"],
     "service-threads": ["service.ServiceMixIn", "threads.ThreadingMixIn"],
     "greenlets": ["greenlets.GreenletMixIn"],
+    "greenlets-parked": ["greenlets.GreenletMixIn"],
     "pool": ["pool.ThreadPoolMixIn"],
     "batch": ["batches.DatagramBatchMixIn"],
 }
@@ -45,7 +46,7 @@ def serve(name: str, job: Job) -> None:
 
 def suited(name: str, job: Job) -> Any:
     """Return the handler: the classic one, but where a model has one of its own that does more with it."""
-    if name == "pool" and job.kind in {"lines", "naps"}:
+    if name in {"pool", "greenlets-parked"} and job.kind in {"lines", "naps"}:
         return exchange(job)
     if name == "batch":
         return batch(job)
