@@ -126,7 +126,10 @@ def _connect(port: int, nick: str, *, buffer: int | None = None) -> socket.socke
             client.sendall(b"PONG " + token + b"\r\n")
     client.sendall(b"JOIN #bench\r\n")
     while b" 366 " not in seen:
-        seen = seen[-100:] + client.recv(65536)
+        data = client.recv(65536)
+        if not data:
+            raise RuntimeError(f"cut off: {seen!r}")
+        seen = seen[-100:] + data
     return client
 
 
