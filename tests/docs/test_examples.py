@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,6 +63,37 @@ def test_upper(name: str) -> None:
         with socket.create_connection(("127.0.0.1", number)):
             assert ask(number, b"hello\n") == b"HELLO\n"
     assert process.returncode == 0
+
+
+def test_socket_activation() -> None:
+    """A program that systemd starts serves on the socket that it was passed, and SIGTERM ends it well."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        passed = listener.fileno()
+        # What systemd does between fork(2) and exec(2), as sd_listen_fds(3) has it.
+        start = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.dup2(int(sys.argv[1]), 3); "
+        start += "os.execv(sys.executable, [sys.executable, sys.argv[2]])"
+        program = str(ROOT / "docs/examples/activated.py")
+        command = [sys.executable, "-c", start, str(passed), program]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "echo"}
+        with subprocess.Popen(command, env=environment, pass_fds=[passed]) as process:
+            try:
+                assert ask(listener.getsockname()[1], b"hello\n") == b"hello\n"
+                process.terminate()
+                assert process.wait(PATIENCE) == 0
+            finally:
+                process.kill()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_unit_files() -> None:
+    """The unit files are such that systemd has nothing to complain of."""
+    units = [
+        str(path) for kind in ("socket", "service") for path in (ROOT / "docs/examples").glob(f"*.{kind}")
+    ]
+    run = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_select_loop() -> None:

@@ -2,7 +2,7 @@
 
 A block with a title is a file: it is written into an empty folder under that name. A file called ``test_*.py`` is run
 by pytest, and one that ends in ``serve(...)`` as a program, until SIGTERM ends it well. The other blocks of a page are
-one program, which runs in that folder.
+one program, which runs in that folder. A block that shows one of the examples is tested with these.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```python(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+EXAMPLE = re.compile(r"^```python title=\"(\w+)\.py\"\n--8<-- \"\1\.py\"\n```$", re.MULTILINE)
 PATIENCE = 20.0
 
 
@@ -63,24 +64,32 @@ def page(request: pytest.FixtureRequest) -> str:
     return path.read_text("utf-8")
 
 
-def test_no_block_is_left_out(page: str) -> None:
-    """Whatever is fenced as Python is found, and nothing is fenced by another name of it."""
-    fences = re.findall(r"^ *```+ *\{?\.?(python|py|python3|pycon|py3)\b", page, re.MULTILINE)
-    assert fences == ["python"] * len(BLOCK.findall(page))
+@pytest.fixture
+def blocks(page: str) -> str:
+    """Return the text of each page without the examples that it shows."""
+    return EXAMPLE.sub(lambda shown: "\n" * shown[0].count("\n"), page)
 
 
-def test_blocks_run(page: str, tmp_path: Path) -> None:
+def test_no_block_is_left_out(page: str, blocks: str) -> None:
+    """Whatever is fenced as Python is found, nothing is fenced by another name of it, and each example has its test."""
+    fences = re.findall(r"^ *```+ *\{?\.?(python|py|python3|pycon|py3)\b", blocks, re.MULTILINE)
+    assert fences == ["python"] * len(BLOCK.findall(blocks))
+    tests = (Path(__file__).parent / "test_examples.py").read_text("utf-8")
+    assert [name for name in EXAMPLE.findall(page) if f'"{name}"' not in tests] == []
+
+
+def test_blocks_run(blocks: str, tmp_path: Path) -> None:
     """The blocks of a page run in their order."""
-    write(tmp_path, files_of(page))
-    code = program_of(page)
+    write(tmp_path, files_of(blocks))
+    code = program_of(blocks)
     if code.strip():
         (tmp_path / "page.py").write_text(code, "utf-8")
         run(tmp_path, "page.py")
 
 
-def test_tests_pass(page: str, tmp_path: Path) -> None:
+def test_tests_pass(blocks: str, tmp_path: Path) -> None:
     """The tests that a page shows pass."""
-    files = files_of(page)
+    files = files_of(blocks)
     write(tmp_path, files)
     tests = [name for name in files if name.startswith("test_")]
     if tests:
@@ -91,9 +100,9 @@ def test_tests_pass(page: str, tmp_path: Path) -> None:
         run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *tests)
 
 
-def test_programs_serve(page: str, tmp_path: Path) -> None:
+def test_programs_serve(blocks: str, tmp_path: Path) -> None:
     """The programs that a page shows come to serve, and end well by SIGTERM."""
-    files = files_of(page)
+    files = files_of(blocks)
     write(tmp_path, files)
     for name, code in files.items():
         if "serve(" not in code or name.startswith("test_"):
