@@ -8,12 +8,17 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
+
+from framework.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -21,11 +26,11 @@ PATIENCE = 20.0
 
 
 @contextlib.contextmanager
-def program(code: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``code``; at the end interrupt it as Ctrl-C does."""
+def program(code: str, *arguments: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    """Run ``code`` in a folder; at the end interrupt it as Ctrl-C does."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
             process.send_signal(signal.SIGINT)
@@ -62,6 +67,47 @@ def test_upper(name: str) -> None:
         number = port(process)
         with socket.create_connection(("127.0.0.1", number)):
             assert ask(number, b"hello\n") == b"HELLO\n"
+    assert process.returncode == 0
+
+
+def test_wsgi() -> None:
+    """The standard library's WSGI server serves, and Ctrl-C ends it well."""
+    with program((ROOT / "docs/examples/wsgi.py").read_text()) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            assert answer.read() == b"hello, 127.0.0.1\n"
+    assert process.returncode == 0
+
+
+def test_http_on_a_unix_socket(tmp_path: Path) -> None:
+    """A client of the same user is told its own process."""
+    with program((ROOT / "docs/examples/http_unix.py").read_text(), folder=tmp_path) as process:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            eventually(lambda: client.connect_ex(str(tmp_path / "status.sock")) == 0)
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(1000), b""))
+        assert answer.endswith(b"hello, process %d\n" % os.getpid())
+    assert process.returncode == 0
+
+
+def test_starttls(tmp_path: Path) -> None:
+    """The secret is told over TLS, and not before."""
+    authority = trustme.CA()
+    certificate = tmp_path / "server.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with program((ROOT / "docs/examples/starttls.py").read_text(), str(certificate)) as process:
+        number = port(process)
+        assert ask(number, b"TELL\r\n").startswith(b"530")
+        with socket.create_connection(("127.0.0.1", number), PATIENCE) as plain:
+            plain.sendall(b"STARTTLS\r\n")
+            assert plain.recv(100) == b"220 go ahead\r\n"
+            with context.wrap_socket(plain, server_hostname="localhost") as client:
+                client.sendall(b"TELL\r\n")
+                assert client.recv(100) == b"250 xyzzy\r\n"
     assert process.returncode == 0
 
 
