@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```python(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-EXAMPLE = re.compile(r"^```python title=\"(\w+)\.py\"\n--8<-- \"\1\.py\"\n```$", re.MULTILINE)
+EXAMPLE = re.compile(r"^```{\.python title=\"(\w+)\.py\"}\n--8<-- \"\1\.py\"\n```$", re.MULTILINE)
 PATIENCE = 20.0
 
 
@@ -75,7 +75,7 @@ def test_no_block_is_left_out(page: str, blocks: str) -> None:
     fences = re.findall(r"^ *```+ *\{?\.?(python|py|python3|pycon|py3)\b", blocks, re.MULTILINE)
     assert fences == ["python"] * len(BLOCK.findall(blocks))
     tests = (Path(__file__).parent / "test_examples.py").read_text("utf-8")
-    assert [name for name in EXAMPLE.findall(page) if f'"{name}"' not in tests] == []
+    assert [name for name in EXAMPLE.findall(page) if name not in tests] == []
 
 
 def test_blocks_run(blocks: str, tmp_path: Path) -> None:
