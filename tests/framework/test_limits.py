@@ -23,11 +23,10 @@ from framework import (
     TCPServer,
     ThreadingMixIn,
     UDPServer,
-    UnixDatagramServer,
     accept_errors,
     peers,
 )
-from framework.batches import DatagramBatchHandler, DatagramBatchMixIn
+from framework.batches import DatagramBatchHandler, UnixDatagramBatchService
 from framework.events import (
     AcceptFailed,
     ActionsFailed,
@@ -143,9 +142,11 @@ def test_a_batch_is_filled_by_those_who_may(folder: Path) -> None:
         def handle(self) -> None:
             batches.append([data for data, _ in self.datagrams])
 
-    attributes = {"max_datagrams_per_peer": 2, "peer_credentials": True}
-    server_class = type("Sink", (DatagramBatchMixIn, UnixDatagramServer), attributes)
-    server = server_class(str(folder / "sink"), Collect)
+    class Sink(UnixDatagramBatchService):
+        max_datagrams_per_peer = 2
+        peer_credentials = True
+
+    server = Sink(str(folder / "sink"), Collect)
     for name in ("one", "two", "three"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(str(folder / name))
@@ -166,8 +167,9 @@ def test_without_descriptors_clients_are_turned_away_after_a_while(monkeypatch: 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         # As many as are open, of which none may be missing below the highest.
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest() + 1, hard))
+        fillers: list[int] = []
         try:
-            fillers = list(fill())
+            fillers += fill()
             for client in clients:
                 client.settimeout(PATIENCE)
                 client.connect(server.server_address)
