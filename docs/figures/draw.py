@@ -143,8 +143,8 @@ def states() -> Figure:
     figure.text(236, 107, "`shutdown()", "label")
     figure.arrow((145, 326), (8, 326), (8, 114), (18, 114))
     figure.arrow((200, 334), (200, 374))
-    figure.text(208, 359, "`server_close()", "label left")
-    figure.text(208, 372, "from any state", "label left")
+    figure.text(208, 352, "`server_close()", "label left")
+    figure.text(208, 368, "from any state", "label left")
     return figure
 
 
