@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
+
+from framework.testing import eventually
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -20,11 +26,11 @@ PATIENCE = 20.0
 
 
 @contextlib.contextmanager
-def program(code: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``code``; at the end interrupt it as Ctrl-C does."""
+def program(code: str, *arguments: str, folder: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    """Run ``code`` in a folder; at the end interrupt it as Ctrl-C does."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
             process.send_signal(signal.SIGINT)
@@ -62,6 +68,78 @@ def test_upper(name: str) -> None:
         with socket.create_connection(("127.0.0.1", number)):
             assert ask(number, b"hello\n") == b"HELLO\n"
     assert process.returncode == 0
+
+
+def test_wsgi() -> None:
+    """The standard library's WSGI server serves, and Ctrl-C ends it well."""
+    with program((ROOT / "docs/examples/wsgi.py").read_text()) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            assert answer.read() == b"hello, 127.0.0.1\n"
+    assert process.returncode == 0
+
+
+def test_http_on_a_unix_socket(tmp_path: Path) -> None:
+    """A client of the same user is told its own process."""
+    with program((ROOT / "docs/examples/http_unix.py").read_text(), folder=tmp_path) as process:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            eventually(lambda: client.connect_ex(str(tmp_path / "status.sock")) == 0)
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(1000), b""))
+        assert answer.endswith(b"hello, process %d\n" % os.getpid())
+    assert process.returncode == 0
+
+
+def test_starttls(tmp_path: Path) -> None:
+    """The secret is told over TLS, and not before."""
+    authority = trustme.CA()
+    certificate = tmp_path / "server.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with program((ROOT / "docs/examples/starttls.py").read_text(), str(certificate)) as process:
+        number = port(process)
+        assert ask(number, b"TELL\r\n").startswith(b"530")
+        with socket.create_connection(("127.0.0.1", number), PATIENCE) as plain:
+            plain.sendall(b"STARTTLS\r\n")
+            assert plain.recv(100) == b"220 go ahead\r\n"
+            with context.wrap_socket(plain, server_hostname="localhost") as client:
+                client.sendall(b"TELL\r\n")
+                assert client.recv(100) == b"250 xyzzy\r\n"
+    assert process.returncode == 0
+
+
+def test_socket_activation() -> None:
+    """A program that systemd starts serves on the socket that it was passed, and SIGTERM ends it well."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        passed = listener.fileno()
+        # What systemd does between fork(2) and exec(2), as sd_listen_fds(3) has it.
+        start = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.dup2(int(sys.argv[1]), 3); "
+        start += "os.execv(sys.executable, [sys.executable, sys.argv[2]])"
+        program = str(ROOT / "docs/examples/activated.py")
+        command = [sys.executable, "-c", start, str(passed), program]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "echo"}
+        with subprocess.Popen(command, env=environment, pass_fds=[passed]) as process:
+            try:
+                assert ask(listener.getsockname()[1], b"hello\n") == b"hello\n"
+                process.terminate()
+                assert process.wait(PATIENCE) == 0
+            finally:
+                process.kill()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_unit_files() -> None:
+    """The unit files are such that systemd has nothing to complain of."""
+    units = [
+        str(path) for kind in ("socket", "service") for path in (ROOT / "docs/examples").glob(f"*.{kind}")
+    ]
+    run = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_select_loop() -> None:
