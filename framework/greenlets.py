@@ -11,6 +11,7 @@ Needs the package ``greenlet``: ``pip install 'socketserver-framework[greenlets]
 
 from __future__ import annotations
 
+import logging
 import socket as _socket
 import time
 from collections.abc import Callable
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from framework._loop import Loop
 
 T = TypeVar("T")
+
+_log = logging.getLogger("framework")
 
 __all__ = [
     "Event",
@@ -220,6 +223,10 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
         while True:
             try:
                 job(*args)
+            except Exception:
+                # Raised where a request ends, so that nobody is left to handle it. In a thread, that one ends by it; here
+                # it would be the hub, and with it everybody.
+                _log.exception("a request could not be ended")
             finally:
                 self.__running.discard(me)
             if me.parent is None or self.__hub is None or len(self.__idle) >= _IDLE:

@@ -511,6 +511,22 @@ def test_mixin_goes_with_any_server() -> None:
         assert server.server_address[1] > 0
 
 
+def test_an_end_that_fails_ends_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    """What ``close_request()`` raises after its handler has waited is logged, and the others are served on."""
+
+    class Clumsy(Service):
+        def close_request(self, request: Any) -> None:
+            super().close_request(request)
+            raise RuntimeError("clumsy")
+
+    with answering(lambda _: b".", Clumsy) as server, client(server) as other:
+        assert ask(other) == b"."
+        with client(server) as connection:
+            assert ask(connection) == b"."
+        eventually(lambda: "clumsy" in caplog.text)
+        assert ask(other) == b"."
+
+
 # -- waiting for an event or for the peer ------------------------------------------------------------------------------
 
 
