@@ -390,12 +390,12 @@ def test_an_idle_worker_is_left_alone(folder: Path, workers: Workers) -> None:
     server = Inline(str(folder / "sock"), Handler)
     server.observe(workers)
     with serving(server):
-        workers.next_started()
+        pid = workers.next_started()
         supervisor: Any = vars(server)["_PreforkMixIn__supervisor"]
         eventually(lambda: [each.beats > 3 for each in supervisor.workers] == [True])
         assert workers.exited.empty()
         with connect(server.server_address) as client:
-            assert int(ask(client)) == workers.next_started()
+            assert int(ask(client)) == pid
 
 
 def test_a_terminated_worker_is_replaced(folder: Path, workers: Workers) -> None:
