@@ -274,6 +274,34 @@ class Connection(socket.socket):
             self.phase = _IDLE
         return self.drained  # after the phase, as in recv()
 
+    def has_whole(self, is_complete: Callable[[bytes], bool]) -> bool:
+        """Receive what is there, without waiting; tell whether it is worth reading, or else has to be waited for.
+
+        An end of the input is, and what is longer than a line may be: whoever reads meets both.
+        """
+        reader = self._reader
+        if reader is None or self.gettimeout() is not None:
+            return True
+        while not self.drained:
+            data = reader.peek_pending()
+            if len(data) > self.line_limit or (data and is_complete(data)):
+                break
+            try:
+                more = self.raw_recv(CHUNK, DONTWAIT)
+            except BlockingIOError:
+                if data and self.phase is not _READING:
+                    # From here on the deadline is that of the whole request, whatever the peer dribbles.
+                    self.turns += 1
+                    self.phase = _READING
+                return False
+            if not more:
+                self.reason = self.reason or CloseReason.PEER
+                break
+            self.received += len(more)
+            reader.fill(data + more)
+        self.phase = _BUSY
+        return True
+
     def woken(self) -> bool:
         """Go on in the calling thread, as the system says that there is input; tell whether a read would return."""
         if self._reader is not None:

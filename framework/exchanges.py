@@ -28,17 +28,19 @@ def serve_exchanges(
     Returns:
         Whether the connection was parked.
     """
+    asks = type(handler).is_complete is not ExchangeHandler.is_complete
     parked = False
     try:
-        ready = look()  # the first request of a fresh connection has often come with it
-        while not ready or handler.serve_exchange():
-            # What was read ahead the system knows nothing of; a drain means the end of the input, which the handler meets.
+        # The first request of a fresh connection has often come with it. What was read ahead the system knows nothing of;
+        # a drain means the end of the input, which the handler meets.
+        ready = look() or connection.buffered or connection.rest()
+        while ready and (not asks or connection.has_whole(handler.is_complete)):
+            if not handler.serve_exchange():
+                return False
             ready = connection.buffered or connection.rest()
-            if not ready:
-                park()
-                parked = True
-                break
+        park()
+        parked = True
     finally:
         if not parked:
             handler.finish()
-    return parked
+    return True

@@ -139,6 +139,14 @@ class ExchangeHandler(StreamRequestHandler[ServerT, AddressT]):
         """
         return False
 
+    def is_complete(self, data: bytes) -> bool:
+        """Tell whether ``data``, what has come and has not been read, holds a whole request.
+
+        Asked where a connection can be parked, so that no thread waits for a request that dribbles in: a handler of
+        lines looks for a line feed. Here an octet is enough, and ``handle_exchange()`` waits for the others.
+        """
+        return True
+
     def handle(self) -> None:
         """Serve exchanges until one of them is the last, or the input ends."""
         while self.serve_exchange():

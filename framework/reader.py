@@ -181,6 +181,10 @@ class Reader(io.BufferedIOBase):
         self._position = 0
         self.pending = bool(data)
 
+    def peek_pending(self) -> bytes:
+        """Return what was received and has not been read."""
+        return self._data[self._position :] if self._position else self._data
+
     def _take(self, end: int) -> bytes:
         taken = self._data[self._position : end]
         self._position = end

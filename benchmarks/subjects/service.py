@@ -62,6 +62,9 @@ def exchange(job: Job) -> Any:
     class Lines(handlers.ExchangeHandler):  # type: ignore[misc]
         disable_nagle_algorithm = job.no_delay
 
+        def is_complete(self, data: bytes) -> bool:
+            return b"\n" in data
+
         def handle_exchange(self) -> bool:
             line = self.rfile.readline()
             self.wfile.write(line)

@@ -33,6 +33,7 @@ from framework.events import (
 )
 from framework.lifecycle import DrainResult
 from framework.observers import Observer
+from framework.testing import eventually
 from tests.framework.spec import PATIENCE, STREAMS, Model, Transport, serving
 
 SPEC_TRANSPORTS = STREAMS
@@ -208,6 +209,42 @@ def test_the_end_of_the_input_in_every_model(model: Model, transport: Transport,
         assert answers.read() == b"1 a\n2 b"
 
 
+class Lines(Talk):
+    """The same, served a whole line at a time."""
+
+    def is_complete(self, data: bytes) -> bool:
+        """A line is."""
+        return b"\n" in data
+
+
+def test_dribbled_requests_in_every_model(model: Model, transport: Transport, folder: Path) -> None:
+    """A request that is looked at before it is served may come in any pieces, and several of them in one."""
+    server = model.on(transport)(transport.address(folder), Lines)
+    with (
+        serving(server),
+        transport.client(server.server_address, folder) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        for piece in (b"on", b"e", b"\ntw", b"o\nthree\nfo", b"ur\n"):
+            connection.sendall(piece)
+        assert [answers.readline() for _ in range(4)] == [b"1 one\n", b"2 two\n", b"3 three\n", b"4 four\n"]
+        connection.sendall(b"qui")
+        connection.sendall(b"t\n")
+        assert answers.readline() == b"5 quit\n"
+        assert answers.read() == b""
+
+
+def test_the_end_within_a_request_in_every_model(model: Model, transport: Transport, folder: Path) -> None:
+    """The end of the input within a request, and a line without end, are the handler's to meet."""
+    server = model.on(transport)(transport.address(folder), Lines)
+    with serving(server), transport.client(server.server_address, folder) as connection:
+        connection.sendall(b"x" * 40_000)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):  # a service has no patience with such a line
+            while connection.recv(65536):
+                pass
+
+
 def test_hooks_in_every_model(model: Model, transport: Transport, folder: Path) -> None:
     """``setup()`` may greet before the client has spoken, and ``finish()`` says good-bye once."""
 
@@ -259,6 +296,33 @@ def test_silent_clients_hold_no_worker(
                 assert ask(each, b"x\n") == b"%d x\n" % (number + 1)
         parked(server, 20)
         assert len(threads_of(server)) <= 2
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_dribbling_clients_hold_no_worker(folder: Path, cut: bool) -> None:
+    """More clients that have each begun a request than there are workers keep nobody out, and have their deadline."""
+
+    class Two(Pool):
+        max_threads = 2
+        read_timeout = 0.05 if cut else 3600.0
+
+    server = Two(str(folder / "sock"), Lines)
+    server.observe(log := Log())
+    with contextlib.ExitStack() as stack, serving(server):
+        slow = [stack.enter_context(client(server)) for _ in range(10)]
+        for each in slow:
+            each.sendall(b"beg")
+        with client(server) as quick:
+            for number in range(1, 4):
+                assert ask(quick, b"now\n") == b"%d now\n" % number
+        for each in slow:
+            if cut:
+                assert each.recv(100) in {b"1 beg", b""}
+            else:
+                assert ask(each, b"un\n") == b"1 begun\n"
+        if cut:
+            eventually(lambda: len(log.closed) == 11)
+            assert log.closed.count(CloseReason.TIMEOUT) == 10
 
 
 def test_a_timeout_of_the_handler_holds_no_worker(
