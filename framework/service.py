@@ -63,7 +63,7 @@ from framework.peers import Rates, group_of
 from framework.processes import ForkingMixIn, wait_for_any
 from framework.reader import LineTooLongError
 from framework.requests import FRESH, GRACE, Requests
-from framework.server import REST, BaseServer
+from framework.server import LASTING_ERRORS, REST, BaseServer
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
 from framework.unix_service import UnixListener
@@ -512,7 +512,9 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         errors = self.__accept_errors
         if errors.met(error) and self.__observers.wants(AcceptFailed):
             self.__observers.tell(AcceptFailed(error))
-        if errors.resting_until and self.__loop is not None:
+        if error.errno not in LASTING_ERRORS:
+            return
+        if self.__loop is not None:
             self.__loop.alarm(REST)
         if self.__accepts_itself and not self.__datagrams:
             for address in errors.turned_away(self.socket, self.accept_burst):

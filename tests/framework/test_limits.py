@@ -40,7 +40,7 @@ from framework.greenlets import GreenletMixIn
 from framework.greenlets import sleep as green_sleep
 from framework.pool import ThreadPoolMixIn
 from framework.service import ServiceMixIn, TCPService, ThreadingTCPService
-from framework.testing import PATIENCE, Recorder, client_of, eventually, running
+from framework.testing import PATIENCE, Recorder, client_of, eventually, failing_accept, running
 
 LOOPBACK = ("127.0.0.1", 0)
 
@@ -182,6 +182,17 @@ def test_without_descriptors_clients_are_turned_away_after_a_while(monkeypatch: 
         eventually(lambda: is_served(server))
         assert {event.reason for event in recorder.of(Rejected)} == {RejectReason.NO_DESCRIPTOR}
         assert [event.error.errno for event in recorder.of(AcceptFailed)] == [errno.EMFILE]
+
+
+def test_only_errors_that_last_let_the_listener_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once descriptors are there again, the end of each burst, EAGAIN, asks for no rest."""
+    rests: list[float] = []
+    with watched(TCPService(LOOPBACK, Echo)) as (server, _):
+        with failing_accept(server, OSError(errno.EMFILE, os.strerror(errno.EMFILE))):
+            assert is_served(server)
+        monkeypatch.setattr(vars(server)["_ServiceMixIn__loop"], "alarm", rests.append)
+        assert is_served(server)
+    assert rests == []
 
 
 def is_served(server: Any) -> bool:
