@@ -351,7 +351,7 @@ def test_failed_bind_leaks_nothing() -> None:
         for _ in range(1000):
             with pytest.raises(OSError, match="in use"):
                 TCPServer(taken.server_address, Quiet)
-        assert descriptors() == before
+        assert descriptors() <= before
 
 
 def test_reuse_port_on_a_unix_socket(folder: Path) -> None:
@@ -368,7 +368,7 @@ def test_base_server_opens_nothing() -> None:
     """A bare ``BaseServer`` has no socket and no descriptor: subclasses bring their own."""
     before = descriptors()
     server: BaseServer[Any, Any] = BaseServer("anything", Quiet)
-    assert descriptors() == before
+    assert descriptors() <= before
     assert sorted(vars(server)) == [
         "RequestHandlerClass",
         "_BaseServer__is_shut_down",
