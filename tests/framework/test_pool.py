@@ -545,8 +545,8 @@ def test_shutdown_goes_on_with_the_parked(folder: Path) -> None:
 def test_a_pool_leaves_nothing_behind(folder: Path) -> None:
     """Serving a client fifty times leaves no thread and no descriptor behind."""
 
-    def held() -> tuple[int, int]:
-        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    def held() -> set[object]:
+        return {*(each.name for each in Path("/proc/self/fd").iterdir()), *threading.enumerate()}
 
     with Pool(str(folder / "sock"), Talk) as server:
         before = held()
@@ -562,7 +562,7 @@ def test_a_pool_leaves_nothing_behind(folder: Path) -> None:
             # The one that closed the connection may have been about to look up.
             for thread in threads_of(server):
                 thread.join(PATIENCE)
-            assert held() == before
+            assert held() <= before  # what an earlier test has left may have gone
 
 
 def test_a_stuck_handler_is_left_behind(folder: Path) -> None:

@@ -85,7 +85,7 @@ def test_descriptors_are_not_taken(run: Running, folder: Path) -> None:
             passed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [null.fileno()] * 4))
             client.sendmsg([b"%d" % number], [passed])
     eventually(lambda: len(run.output.records) == 50)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert run.output.records[0].peer == me()
 
 
