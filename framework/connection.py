@@ -203,12 +203,7 @@ class Connection(socket.socket):
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive, as ``socket.recv_into()``; an end of the input when the server drains."""
-        if self._held:
-            self.release()
-        if self.phase is not _IDLE:
-            self.turns += 1
-            self.phase = _IDLE
-        if self.drained:
+        if self.rest():
             with memoryview(buffer) as view, view.cast("B") as octets:
                 data = self._recv_last(nbytes or len(octets), flags)
                 octets[: len(data)] = data
@@ -305,7 +300,7 @@ class Connection(socket.socket):
     def woken(self) -> bool:
         """Go on in the calling thread, as the system says that there is input; tell whether a read would return."""
         if self._reader is not None:
-            self._reader.owner = threading.get_ident()
+            self._reader.owner = _get_ident()
         return True
 
     @property
