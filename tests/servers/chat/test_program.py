@@ -3,7 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,30 +15,16 @@ from servers.chat.settings import Settings
 from shared.settings import SettingsError
 from tests.servers.chat.conftest import Serve
 from tests.servers.chat.irc import Irc
+from tests.servers.programs import Start, starting
 
 ROOT = Path(__file__).parents[3]
-Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start the program."""
-    with ExitStack() as stack:
-
-        def run(*arguments: str) -> subprocess.Popen[str]:
-            program = subprocess.Popen(
-                [sys.executable, "-m", "servers.chat", *arguments],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(program)
-            stack.callback(program.kill)
-            return program
-
-        yield run
+    with starting("servers.chat") as start:
+        yield start
 
 
 def address(program: subprocess.Popen[str]) -> tuple[str, int]:

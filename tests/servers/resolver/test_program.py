@@ -6,9 +6,7 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,33 +14,19 @@ import pytest
 from servers.resolver.message import parse, query
 from servers.resolver.names import from_text
 from servers.resolver.settings import Settings, ZoneFile
+from tests.servers.programs import Start, starting
 from tests.servers.resolver.client import PATIENCE, Running
 
 ROOT = Path(__file__).parents[3]
 ANY_PORT = ("--bind", "udp://127.0.0.1:0", "--bind", "tcp://127.0.0.1:0")
 ZONE = "$TTL 60\n@ SOA ns h {serial} 2 3 4 30\n@ NS ns\nns A 192.0.2.{serial}\n"
-Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start the program."""
-    with ExitStack() as stack:
-
-        def run(*arguments: str) -> subprocess.Popen[str]:
-            program = subprocess.Popen(
-                [sys.executable, "-m", "servers.resolver", *arguments],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(program)
-            stack.callback(program.kill)
-            return program
-
-        yield run
+    with starting("servers.resolver") as start:
+        yield start
 
 
 def ports(program: subprocess.Popen[str]) -> list[int]:
