@@ -55,7 +55,7 @@ SUBJECTS: dict[str, Command] = {
     "ours, --format bsd": ours("--format", "bsd"),
     "ours, and --json": ours("--json", "/dev/null"),
     "ours, --durability peek": ours("--durability", "peek"),
-    "ours, --durability record": ours("--durability", "record"),
+    "ours, --durability memory": ours("--durability", "memory"),
 }
 
 

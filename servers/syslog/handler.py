@@ -25,12 +25,13 @@ _LAST_READS = 64
 
 
 class Durability(Enum):
-    """What the end of the process by SIGKILL, or by a power failure, costs of what was received."""
+    """What the end of the process by SIGKILL costs of what was received."""
 
     MEMORY = "memory"
-    """All that was not written yet."""
+    """What waits in the queues of the outputs, each of which writes in a thread of its own."""
     RECORD = "record"
-    """The record in hand: each is written before the next is received."""
+    """The record in hand, at most: all are written before the next are received, and lie until then in memory that
+    outlives the process. What only a queue can take, that of a pipe or of a full disk, is lost as above."""
     PEEK = "peek"
     """Nothing: a datagram is only taken from the kernel once it is written. If whoever holds the socket starts the sink
     anew, what was in hand may come twice."""
@@ -51,9 +52,8 @@ class BatchHandler(BaseRequestHandler["DatagramSinkServer", Any, None]):
             for octets, peer, truncated in self.request
             if octets
         ]
-        durable = self.server.durability is not Durability.MEMORY
-        sink.take(records, len(self.request) - len(records), wait=durable)
-        self.server.discard(self.request)
+        sink.take(records, len(self.request) - len(records), self.server.begin)
+        self.server.written(self.request)
 
 
 class StreamHandler(BaseRequestHandler["StreamSinkServer", Any, Any]):

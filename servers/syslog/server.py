@@ -9,13 +9,16 @@ from typing import Any
 
 from framework import Endpoint, ServiceMixIn, TCPServer, ThreadingMixIn, UDPServer
 from framework.addresses import InetEndpoint, UnixEndpoint
-from framework.lifecycle import ServerState
+from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
 from servers.syslog.handler import BatchHandler, Durability, StreamHandler
+from servers.syslog.hand import Hand, left_behind
 from servers.syslog.limits import PeerLimits
 from servers.syslog.metrics import SinkMetrics
+from servers.syslog.outputs import Place
 from servers.syslog.outputs.chosen import open_outputs
-from servers.syslog.outputs.writer import Writer
+from servers.syslog.outputs.writer import Begin, Writer
+from servers.syslog.protocol import parse
 from servers.syslog.receiver import Datagram, Receiver
 from servers.syslog.settings import Settings
 from servers.syslog.sink import Sink
@@ -48,6 +51,11 @@ class SinkMixIn(ServiceMixIn[Any, Any]):
         super().reload()
         self.sink.reopen()
 
+    def drain(self, deadline: float | None = None) -> DrainResult:
+        """Drain, waiting for no output that fails."""
+        self.sink.end()
+        return super().drain(deadline)
+
 
 class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
     """Serves a Unix or UDP socket. On the loop itself: whoever sends must wait for nobody but the outputs.
@@ -61,20 +69,37 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
 
     peer_credentials = True
 
-    def __init__(self, where: Any, sink: Sink, size: int, durability: Durability = Durability.MEMORY) -> None:
+    def __init__(self, where: Any, sink: Sink, size: int, durability: Durability = Durability.RECORD) -> None:
         self.sink = sink
         self.durability = durability
+        self.begin: Begin | None
+        """Is told where outputs begin to write; ``None``: they are to write in threads of their own."""
         self.max_packet_size = size
+        self._held = contextlib.ExitStack()
         super().__init__(where, BatchHandler)
 
     def server_bind(self) -> None:
         """Bind, and make room for what will come."""
         super().server_bind()
-        count = 1 if self.durability is Durability.RECORD else _BATCH
-        self._receiver = Receiver(self.max_packet_size, count, unix=self.address_family == socket.AF_UNIX)
+        unix = self.address_family == socket.AF_UNIX
+        if self.durability is Durability.RECORD:
+            self._hand = Hand(self.socket, self.max_packet_size, _BATCH, unix=unix)
+            self._held.callback(self._hand.close)
+            self._receiver = self._hand.receiver
+            self.begin = self._hand.begin
+        else:
+            self._receiver = Receiver.alone(self.max_packet_size, _BATCH, unix=unix)
+            self.begin = None if self.durability is Durability.MEMORY else _begin
         # A property of the socket, and so of whoever held it before: each peek begins where the last one ended.
         self._peeks = self.durability is Durability.PEEK
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0 if self._peeks else -1)
+
+    def recover(self) -> None:
+        """Take what a process had in hand that was killed on this socket."""
+        for hand, datagrams in left_behind(self.socket):
+            now = self.sink.now()
+            records = [parse(octets, peer, now, truncated=cut) for octets, peer, cut in datagrams if octets]
+            self.sink.recover(records, hand.place)
 
     def get_request(self) -> tuple[Any, None]:  # a list of Datagram, which the server class says is one
         """Receive what is there."""
@@ -94,14 +119,20 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             more = datagram.truncated
         return whole
 
-    def discard(self, datagrams: list[Datagram]) -> None:
+    def written(self, datagrams: list[Datagram]) -> None:
+        """Let go of datagrams that were passed on."""
+        if self.durability is Durability.RECORD:
+            self._hand.written()
+        elif self._peeks and self.sink.flush():
+            self._discard(datagrams)
+
+    def _discard(self, datagrams: list[Datagram]) -> None:
         """Take datagrams that were written from the kernel, if they are still there."""
-        if self._peeks:
-            # An empty one that an earlier process has peeked at is still there, and cannot be seen any more.
-            missing = sum(1 for each in datagrams if each.octets)
-            gone = self._receiver.receive(self.socket, len(datagrams))
-            while (missing := missing - sum(1 for each in gone if each.octets)) > 0:
-                gone = self._receiver.receive(self.socket, missing)
+        # An empty one that an earlier process has peeked at is still there, and cannot be seen any more.
+        missing = sum(1 for each in datagrams if each.octets)
+        gone = self._receiver.receive(self.socket, len(datagrams))
+        while (missing := missing - sum(1 for each in gone if each.octets)) > 0:
+            gone = self._receiver.receive(self.socket, missing)
 
     def server_close(self) -> None:
         """Refuse what is sent from now on, take what was sent before, and close."""
@@ -115,6 +146,7 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
                 sock.shutdown(socket.SHUT_RD)
             self._take_the_rest()
         super().server_close()
+        self._held.close()
 
     def _take_the_rest(self) -> None:
         for _ in range(_LAST_BATCHES):
@@ -123,6 +155,10 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             except OSError:
                 return
             self.finish_request(request, None)
+
+
+def _begin(name: str, place: Place) -> None:
+    """Take no note of it: what is in hand is in the kernel as well."""
 
 
 class StreamSinkServer(SinkMixIn, ThreadingMixIn[Any, Any], TCPServer[Any, Any]):
@@ -168,7 +204,10 @@ def program(settings: Settings) -> Program:
             server.server_close()
         raise
     banner = "" if settings.stdout != "none" else _banner(settings)
-    return Program(servers, banner, (SinkMetrics(sink),), sink.close)
+    for server in servers:
+        if isinstance(server, DatagramSinkServer):
+            server.recover()
+    return Program(servers, banner, (SinkMetrics(sink),), lambda: sink.close(settings.drain_timeout))
 
 
 def _banner(settings: Settings) -> str:

@@ -134,7 +134,7 @@ class Settings(ServerSettings):
         256 * 1024, "octets kept of a message", between(480, 1 << 24), group="Listening"
     )
     durability: Literal["memory", "record", "peek"] = setting(
-        "memory",
+        "record",
         "what SIGKILL costs where somebody else holds the socket: what is in memory, the record in hand, or nothing",
         group="Listening",
     )

@@ -64,8 +64,12 @@ class Program:
 
     def close(self) -> None:
         """Make sure that nothing is left of it."""
-        self.process.kill()
-        self.process.wait()
+        self.process.terminate()  # what is killed leaves behind what it had in hand
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.process.stdout.close()

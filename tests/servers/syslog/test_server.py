@@ -281,7 +281,7 @@ def test_limits_and_routes(folder: Path) -> None:
         client.send(b"<10>flood: critical")
         client.send(b"<10>noise: critical")
         eventually(lambda: run.sink.received == 7)
-        run.sink.close()
+        run.sink.close(PATIENCE)
         assert run.output.messages == [
             "0",
             "1",
