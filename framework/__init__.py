@@ -23,6 +23,7 @@ Services, which are opt-in on top of it:
 ``service``           ``ServiceMixIn``: what makes a server a service; read it second
 ``lifecycle``         its states as a table; ``DrainResult``
 ``limits``            what a service lets its peers take: every limit, with its default and the reason for it
+``binding``           how a service gets its socket: from a URL, systemd, an earlier life of the program
 ``connection``        ``Connection``: a socket that knows what it is doing; ``reader``: its input as a file
 ``connections``       the registry of who is open; ``info``: that, as a snapshot
 ``requests``          all that runs, and how it is brought to an end; ``lingering``: a close that loses no reply

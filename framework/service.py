@@ -20,20 +20,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from framework._loop import Loop
-from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework._types import AddressT, InetAddressT, RequestT
 from framework.accept_errors import AcceptErrors
 from framework.acceptor import Acceptor
-from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
+from framework.binding import Binding
 from framework.child_process import attend
 from framework.children import Child
 from framework.connection import Connection, HandshakeError, Phase
 from framework.datagrams import DatagramReceiver
 from framework.deadlines import TICK, sweep, tick
-from framework.destinations import DestinationListener
 from framework.events import (
     AcceptFailed,
     ActionsFailed,
@@ -50,13 +48,11 @@ from framework.events import (
     Rejected,
     RejectReason,
 )
-from framework.handover import adopt, endpoint_of
 from framework.inet import TCPServer, UDPServer
 from framework.info import ConnectionInfo, ServiceInfo
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
 from framework.limits import Limits
 from framework.lingering import linger
-from framework.listeners import Listener, locate
 from framework.logs import LoggingObserver
 from framework.observers import Observer, Observers
 from framework.peers import group_of
@@ -66,7 +62,6 @@ from framework.requests import Requests
 from framework.server import LASTING_ERRORS, REST, BaseServer
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
-from framework.unix_service import UnixListener
 
 __all__ = [
     "ServiceMixIn",
@@ -89,24 +84,12 @@ _SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_EVERY_ADDRESS = {"0.0.0.0", "::"}
-_SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
 
+class ServiceMixIn(Limits, Binding[RequestT, AddressT]):
+    """Turns a server into a service; see the module, and ``Limits`` and ``Binding`` for what can be set."""
 
-class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
-    """Turns a server into a service; see the module, and ``Limits`` for what can be set."""
-
-    # A restart finds connections of its predecessor in TIME_WAIT; without this it could not bind (socket(7)).
-    allow_reuse_address: bool = True
     # A handler that is stuck must not keep the program from ending; the registry waits for the others.
     daemon_threads: bool = True
-
-    peer_credentials: bool = False
-    """Make ``client_address``, on a Unix socket, a ``UnixPeer`` with ``credentials``. Off: it costs each request."""
-
-    reply_from_destination: bool = False
-    """Answer a datagram from the address that it was sent to, where the socket is bound to every address. Off: it costs
-    each datagram a microsecond or two."""
 
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
@@ -117,19 +100,14 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     _sends_empty_replies = False
 
     if not TYPE_CHECKING:
-        __class_getitem__ = classmethod(GenericAlias)
-
         # Not for type checkers: which arguments go with which class, the server's own signature says.
         def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
             self.__prepare()
-            if isinstance(server_address, Endpoint):
-                server_address = self.__locate(server_address)
-            super().__init__(server_address, *args, **kwargs)
+            super().__init__(self._locate(server_address), *args, **kwargs)
 
     def __prepare(self) -> None:  # pyright: ignore[reportUnusedFunction] # called above
         self.__state = ServerState.NEW
         self.__state_guard = threading.Condition()
-        self.__endpoint: Endpoint | None = None
         self.__last_turn = 0.0
         self.__begin_requests()
         self.__observers = Observers()
@@ -154,10 +132,6 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         self.__accepts_itself = (
             getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
         )
-        owner = next((each for each in type(self).__mro__ if "allow_reuse_address" in vars(each)), None)
-        if self.__datagrams and owner is ServiceMixIn:
-            # Datagram sockets know no TIME_WAIT; there it would let a second server take the port (socket(7)).
-            self.allow_reuse_address = False
 
     def __begin_requests(self) -> None:
         self.__requests = Requests(self.__collect)
@@ -227,38 +201,6 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         return self.__connections.wait_for(predicate, timeout)
 
     # -- life --------------------------------------------------------------------------------------------------
-
-    def __locate(self, endpoint: Endpoint) -> Any:  # pyright: ignore[reportUnusedFunction] # called above
-        """Take note of an endpoint, and return it in the form of its family."""
-        self.__endpoint = endpoint
-        if isinstance(endpoint, InetEndpoint | UnixEndpoint):
-            if endpoint.datagrams != self.__datagrams:
-                served = "datagrams" if self.__datagrams else "connections"
-                problem = f"{type(self).__name__} serves {served}, for which {endpoint} is no address"
-                raise AddressError("scheme", f"{problem}; write {_SCHEMES[served]}")
-            if isinstance(endpoint, InetEndpoint):
-                kind = _socket.SOCK_DGRAM if self.__datagrams else _socket.SOCK_STREAM
-                self.address_family, address = locate(endpoint, kind)
-                return address
-            self.address_family = _socket.AF_UNIX
-            return os.fsencode(endpoint.path) if endpoint.abstract else endpoint.path
-        return None
-
-    def server_bind(self) -> None:
-        """Bind the socket, or take the one that systemd or an earlier life of the program has bound."""
-        # Exactly: what is more than a socket was put in its place by a program that knows what it does.
-        if type(self.socket) is _socket.socket:
-            endpoint = self.__endpoint or endpoint_of(self.socket, self.server_address)
-            if endpoint is not None:
-                listener = adopt(self.socket, endpoint)
-                if self.peer_credentials and isinstance(listener, UnixListener):
-                    listener.tell_credentials()
-                self.socket = listener
-                self.address_family = listener.family
-        super().server_bind()  # type: ignore[misc] # of TCPServer, or whoever else calls this
-        wanted = self.reply_from_destination and self.__datagrams
-        if wanted and isinstance(self.socket, Listener) and self.socket.getsockname()[0] in _EVERY_ADDRESS:
-            self.socket = DestinationListener.instead_of(self.socket)
 
     def server_activate(self) -> None:
         """Begin to listen."""
