@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from framework import Endpoint, ServiceMixIn, TCPServer, ThreadingMixIn, UDPServer
 from framework.addresses import InetEndpoint, UnixEndpoint
+from framework.handover import inheritance
 from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
 from servers.syslog.handler import BatchHandler, Durability, StreamHandler
 from servers.syslog.hand import Hand, left_behind
-from servers.syslog.limits import PeerLimits
 from servers.syslog.metrics import SinkMetrics
 from servers.syslog.outputs import Place
 from servers.syslog.outputs.chosen import open_outputs
 from servers.syslog.outputs.writer import Begin, Writer
 from servers.syslog.protocol import parse
 from servers.syslog.receiver import Datagram, Receiver
-from servers.syslog.settings import Settings
+from servers.syslog.settings import RULES, Settings
 from servers.syslog.sink import Sink
 from shared.run import Program, listen
 from shared.settings import SettingsError
+from shared.sources import reread
 
 __all__ = ["DatagramSinkServer", "StreamSinkServer", "program"]
 
@@ -40,6 +42,8 @@ class SinkMixIn(ServiceMixIn[Any, Any]):
     """What both servers do for their sink."""
 
     sink: Sink
+    renew: Callable[[], None] | None = None
+    """What SIGHUP asks for beside that, of one of several servers."""
 
     def service_actions(self) -> None:
         """Tell now and then of what the limits have dropped."""
@@ -50,6 +54,8 @@ class SinkMixIn(ServiceMixIn[Any, Any]):
         """Open the outputs anew."""
         super().reload()
         self.sink.reopen()
+        if self.renew is not None:
+            self.renew()
 
     def drain(self, deadline: float | None = None) -> DrainResult:
         """Drain, waiting for no output that fails."""
@@ -184,18 +190,22 @@ class StreamSinkServer(SinkMixIn, ThreadingMixIn[Any, Any], TCPServer[Any, Any])
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.syslog`` runs."""
     writers: dict[str, Writer] = {}
-    routes = [table.route() for table in settings.routes]
-    limits = PeerLimits(settings.rate, settings.burst, settings.per) if settings.rate else None
-    sink = Sink(writers, routes, limits, settings.clock())
+    sink = Sink(writers, *settings.rules(), settings.clock())
 
-    def make(where: Endpoint) -> ServiceMixIn[Any, Any]:
-        if isinstance(where, InetEndpoint | UnixEndpoint) and not where.datagrams:
+    def make(where: Endpoint) -> DatagramSinkServer | StreamSinkServer:
+        if inheritance().kind(where) == socket.SOCK_STREAM:
             return StreamSinkServer(where, sink, settings.max_message)
         return DatagramSinkServer(where, sink, settings.max_message, Durability(settings.durability))
+
+    def renew() -> None:
+        nonlocal settings
+        settings = reread(settings, *RULES)
+        sink.rule(*settings.rules())
 
     if settings.bind == Settings.bind:
         Path("run").mkdir(exist_ok=True)  # where nobody but this program is to be
     servers = listen(settings.bind, make)
+    servers[0].renew = renew
     # Only then: a second instance that is refused must not have touched what the first one writes.
     try:
         writers.update(open_outputs(settings))

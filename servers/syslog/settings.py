@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from servers.syslog.formats import FormatError, line_format
+from servers.syslog.limits import PeerLimits
 from servers.syslog.record import FACILITIES, SEVERITIES
 from servers.syslog.routes import Route
 from shared.settings import (
@@ -27,7 +28,10 @@ from shared.settings import (
     setting,
 )
 
-__all__ = ["FileTable", "RouteTable", "Settings"]
+__all__ = ["RULES", "FileTable", "RouteTable", "Settings"]
+
+RULES = ("routes", "rate", "burst", "per")
+"""What can be changed while the program runs: which message goes where, and how many."""
 
 # Outputs that flags make, by these names.
 _BY_FLAG = ("text", "json", "stdout", "database", "forward")
@@ -214,6 +218,11 @@ class Settings(ServerSettings):
     def writes_nowhere(self) -> bool:
         """Whether no output is asked for."""
         return not (self.text or self.json or self.database or self.forward or self.files or self.routes)
+
+    def rules(self) -> tuple[list[Route], PeerLimits | None]:
+        """Return what ``RULES`` say, as the sink needs it."""
+        limits = PeerLimits(self.rate, self.burst, self.per) if self.rate else None
+        return [table.route() for table in self.routes], limits
 
     @property
     def host(self) -> str:

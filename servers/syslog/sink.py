@@ -43,6 +43,11 @@ class Sink:
         self._guard = threading.Lock()
         self._closed = False
 
+    def rule(self, routes: Sequence[Route], limits: PeerLimits | None) -> None:
+        """Go on by other routes and limits; what the limits so far have dropped is told of."""
+        self.tell(ending=True)
+        self._routes, self.limits = routes, limits
+
     def take(self, records: Sequence[Record], empty: int = 0, begin: Begin | None = None) -> None:
         """Take records, in the order in which they came; wait where an output wants so.
 

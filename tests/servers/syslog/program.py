@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from framework.testing import PATIENCE
@@ -21,11 +21,11 @@ class Program:
     """The sink in a process of its own, with what it says."""
 
     def __init__(
-        self, *arguments: str, listener: socket.socket | None = None, config: str | None = None
+        self, *arguments: str, listener: socket.socket | None = None, within: Sequence[str] = ()
     ) -> None:
         passed = () if listener is None else (listener.fileno(),)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "servers.syslog", *arguments],
+            [*within, sys.executable, "-m", "servers.syslog", *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
