@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,6 +14,8 @@ from servers.syslog.record import Record
 from servers.syslog.routes import Route, distribute
 
 __all__ = ["Sink"]
+
+_log = logging.getLogger(__name__)
 
 
 class Sink:
@@ -119,3 +122,9 @@ class Sink:
             closer.start()
         for closer in closers:
             closer.join()
+        _log.info(
+            "%d messages, %d of them cut; %d datagrams that said nothing",
+            self.received,
+            self.truncated,
+            self.empty,
+        )
