@@ -50,9 +50,10 @@ class Hand:
     """
 
     def __init__(self, sock: socket.socket, size: int, count: int, *, unix: bool) -> None:
-        self._path: str | None = None
+        self._path: Path | None = None
         try:
-            file, self._path = tempfile.mkstemp(prefix=_prefix(sock), dir=_FOLDER)
+            file, path = tempfile.mkstemp(prefix=_prefix(sock), dir=_FOLDER)
+            self._path = Path(path)
         except OSError as error:
             _log.warning("%s: %s: what is in hand when this process is killed is lost", _FOLDER, error)
             file = os.memfd_create("syslog", os.MFD_CLOEXEC)
@@ -71,7 +72,7 @@ class Hand:
             ValueError: there is none in it.
         """
         self = cls.__new__(cls)
-        self._path = str(path)
+        self._path = path
         self._open(file)
         size, count, unix = _PREAMBLE.unpack_from(self._marks)
         if len(self._memory) != Receiver.room(size, count):
@@ -107,8 +108,7 @@ class Hand:
     def close(self) -> None:
         """Leave nothing behind."""
         if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+            self._path.unlink(missing_ok=True)
         os.close(self._file)
 
 

@@ -27,11 +27,9 @@ _LAST_READS = 64
 class Durability(Enum):
     """What the end of the process by SIGKILL costs of what was received."""
 
-    MEMORY = "memory"
-    """What waits in the queues of the outputs, each of which writes in a thread of its own."""
     RECORD = "record"
     """The record in hand, at most: all are written before the next are received, and lie until then in memory that
-    outlives the process. What only a queue can take, that of a pipe or of a full disk, is lost as above."""
+    outlives the process. But what waits in a queue, for a pipe or for room on the disk, is lost."""
     PEEK = "peek"
     """Nothing: a datagram is only taken from the kernel once it is written. If whoever holds the socket starts the sink
     anew, what was in hand may come twice."""

@@ -110,7 +110,9 @@ class Receiver:
     def received(self) -> list[Datagram]:
         """Return what is in the memory: what came last, unless it was forgotten."""
         headers = _HEADER.iter_unpack(self._memory[: self._names])
-        return self._received(next((n for n, header in enumerate(headers) if header[-1] == _NONE), self._count))
+        return self._received(
+            next((n for n, header in enumerate(headers) if header[-1] == _NONE), self._count)
+        )
 
     def forget(self) -> None:
         """Forget what came last."""

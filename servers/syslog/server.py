@@ -13,8 +13,8 @@ from framework.addresses import InetEndpoint, UnixEndpoint
 from framework.handover import inheritance
 from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
-from servers.syslog.handler import BatchHandler, Durability, StreamHandler
 from servers.syslog.hand import Hand, left_behind
+from servers.syslog.handler import BatchHandler, Durability, StreamHandler
 from servers.syslog.metrics import SinkMetrics
 from servers.syslog.outputs import Place
 from servers.syslog.outputs.chosen import open_outputs
@@ -78,8 +78,8 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
     def __init__(self, where: Any, sink: Sink, size: int, durability: Durability = Durability.RECORD) -> None:
         self.sink = sink
         self.durability = durability
-        self.begin: Begin | None
-        """Is told where outputs begin to write; ``None``: they are to write in threads of their own."""
+        self.begin: Begin
+        """Is told where outputs begin to write what is in hand."""
         self.max_packet_size = size
         self._held = contextlib.ExitStack()
         super().__init__(where, BatchHandler)
@@ -95,7 +95,7 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             self.begin = self._hand.begin
         else:
             self._receiver = Receiver.alone(self.max_packet_size, _BATCH, unix=unix)
-            self.begin = None if self.durability is Durability.MEMORY else _begin
+            self.begin = _begin
         # A property of the socket, and so of whoever held it before: each peek begins where the last one ended.
         self._peeks = self.durability is Durability.PEEK
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0 if self._peeks else -1)
@@ -129,7 +129,7 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
         """Let go of datagrams that were passed on."""
         if self.durability is Durability.RECORD:
             self._hand.written()
-        elif self._peeks and self.sink.flush():
+        elif self.sink.flush():
             self._discard(datagrams)
 
     def _discard(self, datagrams: list[Datagram]) -> None:

@@ -137,9 +137,9 @@ class Settings(ServerSettings):
     max_message: int = setting(
         256 * 1024, "octets kept of a message", between(480, 1 << 24), group="Listening"
     )
-    durability: Literal["memory", "record", "peek"] = setting(
+    durability: Literal["record", "peek"] = setting(
         "record",
-        "what SIGKILL costs where somebody else holds the socket: what is in memory, the record in hand, or nothing",
+        "what SIGKILL costs where somebody else holds the socket: the record in hand, or nothing",
         group="Listening",
     )
     # journald's default is 10000 in 30 s for a service; rsyslog has none. Senders are slowed down in any case.

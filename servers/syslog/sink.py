@@ -73,9 +73,7 @@ class Sink:
     def _chosen(self, records: Sequence[Record]) -> Iterable[tuple[Writer, Sequence[Record]]]:
         if not self._routes:
             return [(writer, records) for writer in self.writers.values()]
-        return [
-            (self.writers[name], chosen) for name, chosen in distribute(records, self._routes).items()
-        ]
+        return [(self.writers[name], chosen) for name, chosen in distribute(records, self._routes).items()]
 
     def recover(self, records: Sequence[Record], place: Callable[[str], Place | None]) -> None:
         """Take what a process had in hand that was killed, and write what of it was not written.
@@ -98,7 +96,8 @@ class Sink:
 
     def flush(self) -> bool:
         """Wait until all that was taken is written, or the end is near and it cannot be; tell whether it is."""
-        return all([writer.flush() for writer in self.writers.values()])
+        written = [writer.flush() for writer in self.writers.values()]
+        return all(written)
 
     def reopen(self) -> None:
         """Have all outputs opened anew."""

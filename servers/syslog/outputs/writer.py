@@ -28,9 +28,6 @@ Begin: TypeAlias = Callable[[str, Place], None]
 
 # What a record takes beside its message, in octets: measured with tracemalloc.
 _OVERHEAD = 700
-# A flood comes in tens of messages at a time, and to wake a thread for each costs more than to write them: so records are
-# gathered for a few milliseconds, in seconds, or until there are as many octets.
-_GATHER, _GATHERED = 0.005, 256 * 1024
 # How long to leave an output alone that failed, in seconds: doubled each time, from the first to the second.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
@@ -84,8 +81,6 @@ class Writer:
         self._untold = 0
         """Records dropped of which the output has not been told."""
         self._failing_since: float | None = None
-        self._hurry = False
-        """Whether somebody waits for all to be written."""
         self._reopen = self._ending = self._closing = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
         self._thread.start()
@@ -108,13 +103,11 @@ class Writer:
             # When the end is near nobody waits, and what comes then is not much.
             limit = 2 * self._limit if self._ending else self._limit
             full = self.queued >= limit
-            first, before = not self._queue, self._size
             self._queue += records
             self._size += _size(records)
             if full:
                 self._drop(limit)
-            elif first or before < _GATHERED <= self._size:
-                self._more.notify_all()
+            self._more.notify_all()
 
     def recover(self, records: Sequence[Record], place: Place | None) -> None:
         """Put what a process that was killed had in hand.
@@ -135,12 +128,9 @@ class Writer:
     def flush(self) -> bool:
         """Wait until all that was put is written, or the end is near and it cannot be; tell whether it is."""
         with self._guard:
-            if self.queued:
-                self._hurry = True
-                self._more.notify_all()
-                self._done.wait_for(
-                    lambda: not self.queued or self._abandoned or (self._ending and self._failing)
-                )
+            self._done.wait_for(
+                lambda: not self.queued or self._abandoned or (self._ending and self._failing)
+            )
             return not self.queued
 
     def reopen(self) -> None:
@@ -267,9 +257,6 @@ class Writer:
                 more.wait_for(lambda: self._waits or self._failing or self._closing or self._abandoned)
                 if self._failing:
                     more.wait_for(lambda: self._abandoned, pause)
-                else:
-                    more.wait_for(lambda: self._size >= _GATHERED or self._hurry or self._closing, _GATHER)
-                self._hurry = False
                 if self._closing and not (self._waits or self._failing):
                     break
             with self._outputting:
