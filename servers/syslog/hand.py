@@ -50,19 +50,31 @@ class Hand:
     """
 
     def __init__(self, sock: socket.socket, size: int, count: int, *, unix: bool) -> None:
+        room = _PAGE + Receiver.room(size, count)
         self._path: Path | None = None
         try:
-            file, path = tempfile.mkstemp(prefix=_prefix(sock), dir=_FOLDER)
-            self._path = Path(path)
+            file = self._make(sock, room)
         except OSError as error:
             _log.warning("%s: %s: what is in hand when this process is killed is lost", _FOLDER, error)
             file = os.memfd_create("syslog", os.MFD_CLOEXEC)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        os.ftruncate(file, _PAGE + Receiver.room(size, count))
+            os.ftruncate(file, room)
         self._open(file)
         _PREAMBLE.pack_into(self._marks, 0, size, count, unix)
         self.receiver = Receiver(self._memory, size, count, unix=unix)
         self.receiver.forget()
+
+    def _make(self, sock: socket.socket, room: int) -> int:
+        file, path = tempfile.mkstemp(prefix=_prefix(sock), dir=_FOLDER)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # At once: were there no room for a datagram later, it would be lost.
+            os.posix_fallocate(file, 0, room)
+        except OSError:
+            os.close(file)
+            Path(path).unlink()
+            raise
+        self._path = Path(path)
+        return file
 
     @classmethod
     def of(cls, file: int, path: Path) -> Hand:
@@ -127,10 +139,8 @@ def left_behind(sock: socket.socket) -> Iterator[tuple[Hand, list[Datagram]]]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 hand = Hand.of(file, path)
-            except BlockingIOError:
-                continue  # its process lives, such as one that was told to restart
-            except (OSError, ValueError, struct.error):
-                continue
+            except (OSError, ValueError):
+                continue  # its process lives, such as one that was told to restart; or there is rubbish in it
             stack.pop_all()
             try:
                 yield hand, hand.receiver.received()

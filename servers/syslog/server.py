@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ from shared.settings import SettingsError
 from shared.sources import reread
 
 __all__ = ["DatagramSinkServer", "StreamSinkServer", "program"]
+
+_log = logging.getLogger(__name__)
 
 # Datagrams received at a time. The kernel holds net.unix.max_dgram_qlen of them, by default 10, beside those of senders
 # that wait.
@@ -105,7 +108,9 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
         for hand, datagrams in left_behind(self.socket):
             now = self.sink.now()
             records = [parse(octets, peer, now, truncated=cut) for octets, peer, cut in datagrams if octets]
-            self.sink.recover(records, hand.place)
+            if records:
+                _log.warning("%d messages were in hand when a process was killed here", len(records))
+                self.sink.recover(records, hand.place)
 
     def get_request(self) -> tuple[Any, None]:  # a list of Datagram, which the server class says is one
         """Receive what is there."""

@@ -38,6 +38,17 @@ def database(folder: Path) -> Path:
     return path
 
 
+def test_what_was_written_since(database: Path) -> None:
+    """A new process finds how much the one before it had written from some place on."""
+    output = DatabaseOutput(str(database), safe=False)
+    place = output.place()
+    output.write(SAID[:3])
+    output.close()
+    output = DatabaseOutput(str(database), safe=False)
+    assert (output.since(place), output.since(output.place())) == (3, 0)
+    output.close()
+
+
 def ask(database: Path, capfd: pytest.CaptureFixture[str], *options: str) -> list[str]:
     """Return what the command prints."""
     capfd.readouterr()
