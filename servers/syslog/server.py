@@ -17,9 +17,8 @@ from framework.listeners import Listener
 from servers.syslog.hand import Hand, left_behind
 from servers.syslog.handler import BatchHandler, Durability, StreamHandler
 from servers.syslog.metrics import SinkMetrics
-from servers.syslog.outputs import Place
 from servers.syslog.outputs.chosen import open_outputs
-from servers.syslog.outputs.writer import Begin, Writer
+from servers.syslog.outputs.writer import Begin, Writer, unmarked
 from servers.syslog.protocol import parse
 from servers.syslog.receiver import Datagram, Receiver
 from servers.syslog.settings import RULES, Settings
@@ -98,7 +97,7 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             self.begin = self._hand.begin
         else:
             self._receiver = Receiver.alone(self.max_packet_size, _BATCH, unix=unix)
-            self.begin = _begin
+            self.begin = unmarked  # what is in hand is in the kernel as well
         # A property of the socket, and so of whoever held it before: each peek begins where the last one ended.
         self._peeks = self.durability is Durability.PEEK
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0 if self._peeks else -1)
@@ -166,10 +165,6 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             except OSError:
                 return
             self.finish_request(request, None)
-
-
-def _begin(name: str, place: Place) -> None:
-    """Take no note of it: what is in hand is in the kernel as well."""
 
 
 class StreamSinkServer(SinkMixIn, ThreadingMixIn[Any, Any], TCPServer[Any, Any]):

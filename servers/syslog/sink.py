@@ -9,7 +9,7 @@ from datetime import datetime
 
 from servers.syslog.limits import PeerLimits
 from servers.syslog.outputs import Place
-from servers.syslog.outputs.writer import Begin, Writer, notice
+from servers.syslog.outputs.writer import Begin, Writer, notice, unmarked
 from servers.syslog.record import Record
 from servers.syslog.routes import Route, distribute
 
@@ -51,13 +51,13 @@ class Sink:
         self.tell(ending=True)
         self._routes, self.limits = routes, limits
 
-    def take(self, records: Sequence[Record], empty: int = 0, begin: Begin | None = None) -> None:
+    def take(self, records: Sequence[Record], empty: int = 0, begin: Begin = unmarked) -> None:
         """Take records, in the order in which they came; wait where an output wants so.
 
         Args:
             records: which have not been taken before.
             empty: datagrams that came with them, and said nothing.
-            begin: is given by a thread that writes them itself where it can.
+            begin: is told where in an output they begin.
         """
         truncated = sum([record.truncated for record in records])
         with self._guard:
@@ -66,7 +66,7 @@ class Sink:
             self.truncated += truncated
         self._pass_on(records if self.limits is None else self.limits.admit(records), begin)
 
-    def _pass_on(self, records: Sequence[Record], begin: Begin | None = None) -> None:
+    def _pass_on(self, records: Sequence[Record], begin: Begin = unmarked) -> None:
         for writer, chosen in self._chosen(records):
             writer.put(chosen, begin)
 

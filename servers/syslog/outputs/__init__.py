@@ -1,7 +1,7 @@
 """Where records go. Each output has a queue and a thread of its own, so that none that fails holds up another.
 
 =============  =====================================================================================
-``writer``     the queue in front of an output, what happens when it is full, and trying again
+``writer``     an output, the queue in front of it, what happens when that is full, and trying again
 ``file``       lines in a file, or on standard output
 ``rotation``   when a file has had enough, and what becomes of it then
 ``database``   SQLite

@@ -148,6 +148,7 @@ class ForwardOutput:
         self._more.set()
         self._thread.join()
         self._spool.close()
+        _log.info("%s: %d messages sent, %d of them again", self._name, self.sent, self.repeated)
 
     # -- the sender's thread -------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from servers.syslog.outputs import Output, Place
 from servers.syslog.record import NO_DATA, NOBODY, Record
 
-__all__ = ["Begin", "WhenFull", "Writer", "notice"]
+__all__ = ["Begin", "WhenFull", "Writer", "notice", "unmarked"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,10 @@ class WhenFull(Enum):
 def notice(text: str, now: datetime) -> Record:
     """Return a record of the sink's own, for those who read what it wrote."""
     return Record(_SYSLOG, _WARNING, now, now, None, "syslog", None, None, NO_DATA, text, NOBODY)
+
+
+def unmarked(name: str, place: Place) -> None:
+    """Take no note of where records begin."""
 
 
 class Writer:
@@ -85,14 +89,9 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
         self._thread.start()
 
-    def put(self, records: Sequence[Record], begin: Begin | None = None) -> None:
-        """Write or queue records; wait for room, or make it, as the policy says.
-
-        Args:
-            records: what is to be written.
-            begin: is given by a thread that writes them itself if it can, and so knows them to be written.
-        """
-        if begin is not None and self._write_through(records, begin):
+    def put(self, records: Sequence[Record], begin: Begin = unmarked) -> None:
+        """Write records in this thread, or queue them; wait for room then, or make it, as the policy says."""
+        if self._write_through(records, begin):
             return
         with self._guard:
             if self._when_full is WhenFull.BLOCK:
@@ -262,12 +261,12 @@ class Writer:
             with self._outputting:
                 written = self._write_queue()
             pause = _FIRST_PAUSE if written else min(2 * pause, _LONGEST_PAUSE)
-        try:
-            with self._outputting:
+        with self._outputting:
+            self._abandon()
+            try:
                 self._output.close()
-        except Exception:  # of its disk at the very end, such as what write(2) did not tell
-            _log.exception("%s: cannot be closed", self.name)
-        self._abandon()
+            except Exception:  # of its disk at the very end, such as what write(2) did not tell
+                _log.exception("%s: cannot be closed", self.name)
 
     def _abandon(self) -> None:
         with self._guard:

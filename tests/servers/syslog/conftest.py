@@ -40,9 +40,8 @@ def record(message: str = "m", severity: int = 5, peer: Peer = NOBODY) -> Record
 class Memory:
     """An output that keeps records, unless it is told to fail or to stand still."""
 
-    prompt = True
-
-    def __init__(self) -> None:
+    def __init__(self, *, prompt: bool = True) -> None:
+        self.prompt = prompt
         self.records: list[Record] = []
         self.failures: list[OSError] = []
         self.reopened = 0

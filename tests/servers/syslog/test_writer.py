@@ -17,7 +17,7 @@ class Bench:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self.output = Memory()
+        self.output = Memory(prompt=False)
 
     def writer(self, limit: int = 1 << 20, when_full: WhenFull = WhenFull.BLOCK) -> Writer:
         """Start the writer."""
@@ -107,41 +107,28 @@ def test_trying_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_writing_through(bench: Bench) -> None:
-    """Who writes itself writes what was put before, by whomever, and then its own, having told where that begins."""
+    """Who writes to a file itself writes what was put before, and then its own, having told where that begins."""
     writer = bench.writer()
     bench.stall(writer)
     writer.put([record("queued")])
     threading.Timer(0.05, bench.output.free.set).start()
+    bench.output.prompt = True
     begun: list[tuple[str, Place]] = []
     bounded(lambda: writer.put([record("mine")], lambda *where: begun.append(where)), PATIENCE)
     assert bench.output.messages == ["in hand", "queued", "mine"]
     assert begun == [("memory", (0, 2))]
 
 
-def test_writing_through_to_who_waits_for_others(bench: Bench) -> None:
-    """A pipe that nobody reads does not hold up who writes: it has a queue."""
-    bench.output.prompt = False
-    writer = bench.writer()
-    bench.stall(writer)
-    bounded(lambda: writer.put([record("mine")], begin), PATIENCE)
-    bench.output.free.set()
-    assert writer.flush()
-    assert bench.output.messages == ["in hand", "mine"]
-
-
 def test_writing_through_to_what_fails(bench: Bench) -> None:
     """What fails does not hold up who writes: what it did not take comes first when it goes on, and once."""
+    bench.output.prompt = True
     writer = bench.writer()
     bench.output.failures = [OSError(errno.ENOSPC, "No space left on device")] * 2
     for number in range(10):
-        bounded(lambda n=number: writer.put([record(str(n))], begin), PATIENCE)  # type: ignore[misc]
+        bounded(lambda n=number: writer.put([record(str(n))]), PATIENCE)  # type: ignore[misc]
     assert writer.flush()
     assert bench.output.messages == [str(number) for number in range(10)]
     assert writer.written == 10
-
-
-def begin(_: str, __: Place) -> None:
-    """Take no note."""
 
 
 def test_the_end_of_waiting(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
