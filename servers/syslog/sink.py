@@ -9,7 +9,8 @@ from datetime import datetime
 
 from servers.syslog.limits import PeerLimits
 from servers.syslog.outputs import Place
-from servers.syslog.outputs.writer import Begin, Writer, notice, unmarked
+from servers.syslog.outputs.queue import notice
+from servers.syslog.outputs.writer import Begin, Writer, unmarked
 from servers.syslog.record import Record
 from servers.syslog.routes import Route, distribute
 

@@ -2,6 +2,7 @@
 
 =============  =====================================================================================
 ``writer``     an output, the queue in front of it, what happens when that is full, and trying again
+``queue``      records that wait for one
 ``file``       lines in a file, or on standard output
 ``rotation``   when a file has had enough, and what becomes of it then
 ``database``   SQLite

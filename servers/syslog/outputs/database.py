@@ -112,12 +112,14 @@ class DatabaseOutput:
 
     def place(self) -> Place:
         """Return the number of the last record."""
-        ((last,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM records")
+        with _as_os_errors(self._path):
+            ((last,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM records")
         return 0, last
 
     def since(self, place: Place) -> int:
         """Count the records from there on."""
-        ((count,),) = self._connection.execute("SELECT count(*) FROM records WHERE id > ?", place[1:])
+        with _as_os_errors(self._path):
+            ((count,),) = self._connection.execute("SELECT count(*) FROM records WHERE id > ?", place[1:])
         return int(count)
 
     def reopen(self) -> None:

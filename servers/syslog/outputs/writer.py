@@ -17,21 +17,18 @@ from enum import Enum
 from typing import TypeAlias
 
 from servers.syslog.outputs import Output, Place
-from servers.syslog.record import NO_DATA, NOBODY, Record
+from servers.syslog.outputs.queue import Queue, size_of
+from servers.syslog.record import Record
 
-__all__ = ["Begin", "WhenFull", "Writer", "notice", "unmarked"]
+__all__ = ["Begin", "WhenFull", "Writer", "unmarked"]
 
 _log = logging.getLogger(__name__)
 
 Begin: TypeAlias = Callable[[str, Place], None]
 """Is told, before records are written, by the name of the output where in it they will be."""
 
-# What a record takes beside its message, in octets: measured with tracemalloc.
-_OVERHEAD = 700
 # How long to leave an output alone that failed, in seconds: doubled each time, from the first to the second.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-
-_SYSLOG, _WARNING = 5, 4
 
 
 class WhenFull(Enum):
@@ -39,11 +36,6 @@ class WhenFull(Enum):
 
     BLOCK = "block"
     DROP = "drop"
-
-
-def notice(text: str, now: datetime) -> Record:
-    """Return a record of the sink's own, for those who read what it wrote."""
-    return Record(_SYSLOG, _WARNING, now, now, None, "syslog", None, None, NO_DATA, text, NOBODY)
 
 
 def unmarked(name: str, place: Place) -> None:
@@ -66,8 +58,7 @@ class Writer:
     ) -> None:
         self.name = name
         self.written = 0
-        """Records so far; likewise the next."""
-        self.dropped = 0
+        """Records so far."""
         self._output = output
         self._now = now
         self._limit = limit
@@ -78,12 +69,9 @@ class Writer:
         self._done = threading.Condition(self._guard)
         self._outputting = threading.Lock()
         """Held by whoever calls the output; taken before the guard."""
-        self._queue: list[Record] = []
-        self._size = 0
+        self._queue = Queue()
         self._begun = self._begun_size = 0
         """How many records, of what size, were given to the output and are not written yet."""
-        self._untold = 0
-        """Records dropped of which the output has not been told."""
         self._failing_since: float | None = None
         self._reopen = self._ending = self._closing = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
@@ -97,15 +85,15 @@ class Writer:
             if self._when_full is WhenFull.BLOCK:
                 self._done.wait_for(lambda: self.queued < self._limit or self._ending or self._abandoned)
             if self._abandoned:
-                self.dropped += len(records)
+                self._queue.dropped += len(records)
                 return
             # When the end is near nobody waits, and what comes then is not much.
             limit = 2 * self._limit if self._ending else self._limit
             full = self.queued >= limit
-            self._queue += records
-            self._size += _size(records)
+            self._queue.add(records)
             if full:
-                self._drop(limit)
+                # Not for each record anew; and some for what matters most, whatever is being written.
+                self._queue.drop(max(limit - limit // 8 - self._begun_size, limit // 8))
             self._more.notify_all()
 
     def recover(self, records: Sequence[Record], place: Place | None) -> None:
@@ -115,14 +103,24 @@ class Writer:
             records: all of it.
             place: where they begin, if it had begun to write them.
         """
-        with self._outputting:
-            written = 0 if place is None else self._output.since(place)
+        written = 0
+        if place is not None:
+            try:
+                with self._outputting:
+                    written = self._output.since(place)
+            except OSError as error:
+                _log.error("%s: cannot be read (%s): what was in hand may be there twice", self.name, error)
         self.put(records[written:])
 
     @property
     def queued(self) -> int:
         """Octets that are not written yet, nearly."""
-        return self._size + self._begun_size
+        return self._queue.size + self._begun_size
+
+    @property
+    def dropped(self) -> int:
+        """Records so far."""
+        return self._queue.dropped
 
     def flush(self) -> bool:
         """Wait until all that was put is written, or the end is near and it cannot be; tell whether it is."""
@@ -153,27 +151,11 @@ class Writer:
         self._thread.join(seconds)
         with self._guard:
             self._abandoned = True
-            left = len(self._queue) + self._begun + self._untold
+            left = len(self._queue) + self._begun + self._queue.untold
             self._more.notify_all()
             self._done.notify_all()
         if left:
             _log.error("%s: gave up after %g s; not written: %d messages", self.name, seconds, left)
-
-    def _drop(self, limit: int) -> None:
-        """Throw away what matters least, and of that the newest, until there is room for some more."""
-        # Not for each record anew; and some for what matters most, whatever is being written.
-        room = max(limit - limit // 8 - self._begun_size, limit // 8)
-        kept = sorted(range(len(self._queue)), key=lambda n: self._queue[n].severity)
-        size = 0
-        for count, n in enumerate(kept):
-            size += _size(self._queue[n : n + 1])
-            if size > room:
-                self.dropped += len(kept) - count
-                self._untold += len(kept) - count
-                del kept[count:]
-                break
-        self._queue = [self._queue[n] for n in sorted(kept)]
-        self._size = _size(self._queue)
 
     # -- by whoever holds what guards the output -----------------------------------------------------------------
 
@@ -185,11 +167,14 @@ class Writer:
             # What others have put comes before.
             if self._failing or self._abandoned or (self._waits and not self._write_queue()):
                 return False
-            begin(self.name, self._output.place())
+            try:
+                begin(self.name, self._output.place())
+            except OSError:
+                return False
             if not self._write(records):
                 with self._guard:
                     self._begun += len(records)
-                    self._begun_size += _size(records)
+                    self._begun_size += size_of(records)
             return True
 
     def _write_queue(self) -> bool:
@@ -197,12 +182,8 @@ class Writer:
         if self._failing and not self._write(()):
             return False
         with self._guard:
-            records, self._queue = self._queue, []
-            if self._untold:
-                text = f"{self._untold} messages dropped: {self.name} did not keep up"
-                records.append(notice(text, self._now()))
-                self._untold = 0
-            self._begun, self._begun_size, self._size = len(records), self._size, 0
+            self._begun, self._begun_size = len(self._queue), self._queue.size
+            records = self._queue.take(self.name, self._now())
             reopen, self._reopen = self._reopen, False
         if reopen:
             try:
@@ -245,7 +226,7 @@ class Writer:
     @property
     def _waits(self) -> bool:
         """Whether something is to be done before a record is written."""
-        return bool(self._queue or self._reopen or self._untold)
+        return bool(self._queue or self._reopen or self._queue.untold)
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
@@ -273,7 +254,3 @@ class Writer:
             self._abandoned = True
             self._more.notify_all()
             self._done.notify_all()
-
-
-def _size(records: Sequence[Record]) -> int:
-    return _OVERHEAD * len(records) + sum([len(record.message) for record in records])
