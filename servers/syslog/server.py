@@ -15,11 +15,10 @@ from framework.handover import inheritance
 from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
 from servers.syslog.hand import Hand, left_behind
-from servers.syslog.handler import BatchHandler, Durability, StreamHandler
+from servers.syslog.handler import BatchHandler, StreamHandler, records_of
 from servers.syslog.metrics import SinkMetrics
 from servers.syslog.outputs.chosen import open_outputs
 from servers.syslog.outputs.writer import Begin, Writer, unmarked
-from servers.syslog.protocol import parse
 from servers.syslog.receiver import Datagram, Receiver
 from servers.syslog.settings import RULES, Settings
 from servers.syslog.sink import Sink
@@ -72,14 +71,15 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
         where: as ``framework.at()`` gives it.
         sink: takes what comes.
         size: octets kept of a datagram.
-        durability: when a datagram is taken from the kernel.
+        peeks: whether a datagram is only taken from the kernel once it is written. If it is not, it lies until then in
+            memory that outlives the process.
     """
 
     peer_credentials = True
 
-    def __init__(self, where: Any, sink: Sink, size: int, durability: Durability = Durability.RECORD) -> None:
+    def __init__(self, where: Any, sink: Sink, size: int, *, peeks: bool = False) -> None:
         self.sink = sink
-        self.durability = durability
+        self._peeks = peeks
         self.begin: Begin
         """Is told where outputs begin to write what is in hand."""
         self.max_packet_size = size
@@ -90,23 +90,21 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
         """Bind, and make room for what will come."""
         super().server_bind()
         unix = self.address_family == socket.AF_UNIX
-        if self.durability is Durability.RECORD:
+        if self._peeks:
+            self._receiver = Receiver.alone(self.max_packet_size, _BATCH, unix=unix)
+            self.begin = unmarked
+        else:
             self._hand = Hand(self.socket, self.max_packet_size, _BATCH, unix=unix)
             self._held.callback(self._hand.close)
             self._receiver = self._hand.receiver
             self.begin = self._hand.begin
-        else:
-            self._receiver = Receiver.alone(self.max_packet_size, _BATCH, unix=unix)
-            self.begin = unmarked  # what is in hand is in the kernel as well
         # A property of the socket, and so of whoever held it before: each peek begins where the last one ended.
-        self._peeks = self.durability is Durability.PEEK
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0 if self._peeks else -1)
 
     def recover(self) -> None:
         """Take what a process had in hand that was killed on this socket."""
         for hand, datagrams in left_behind(self.socket):
-            now = self.sink.now()
-            records = [parse(octets, peer, now, truncated=cut) for octets, peer, cut in datagrams if octets]
+            records = records_of(datagrams, self.sink.now())
             if records:
                 _log.warning("%d messages were in hand when a process was killed here", len(records))
                 self.sink.recover(records, hand.place)
@@ -131,7 +129,7 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
 
     def written(self, datagrams: list[Datagram]) -> None:
         """Let go of datagrams that were passed on."""
-        if self.durability is Durability.RECORD:
+        if not self._peeks:
             self._hand.written()
         elif self.sink.flush():
             self._discard(datagrams)
@@ -195,7 +193,7 @@ def program(settings: Settings) -> Program:
     def make(where: Endpoint) -> DatagramSinkServer | StreamSinkServer:
         if inheritance().kind(where) == socket.SOCK_STREAM:
             return StreamSinkServer(where, sink, settings.max_message)
-        return DatagramSinkServer(where, sink, settings.max_message, Durability(settings.durability))
+        return DatagramSinkServer(where, sink, settings.max_message, peeks=settings.durability == "peek")
 
     def renew() -> None:
         nonlocal settings

@@ -14,7 +14,6 @@ import pytest
 
 from framework import at
 from framework.testing import PATIENCE, running
-from servers.syslog.handler import Durability
 from servers.syslog.limits import PeerLimits
 from servers.syslog.outputs import Place
 from servers.syslog.outputs.writer import WhenFull, Writer
@@ -97,11 +96,11 @@ class Running:
         self.sink = Sink({"memory": self.writer}, routes, limits, now)
         stack.callback(self.sink.close, PATIENCE)
 
-    def serve(self, url: str, durability: Durability = Durability.RECORD, size: int = 262144) -> Any:
+    def serve(self, url: str, *, peeks: bool = False, size: int = 262144) -> Any:
         """Serve at an address."""
         server: Any
         if url.startswith(("unixgram:", "udp:", "fd:")):
-            server = DatagramSinkServer(at(url), self.sink, size, durability)
+            server = DatagramSinkServer(at(url), self.sink, size, peeks=peeks)
         else:
             server = StreamSinkServer(at(url), self.sink, size)
         return self._stack.enter_context(running(server))
