@@ -137,6 +137,8 @@ class Settings(ServerSettings):
     max_message: int = setting(
         256 * 1024, "octets kept of a message", between(480, 1 << 24), group="Listening"
     )
+    # Either way it is written before the next is received. record: until then it lies in memory that outlives the process;
+    # peek: in the kernel, from which it is only taken then, which costs more.
     durability: Literal["record", "peek"] = setting(
         "record",
         "what SIGKILL costs where somebody else holds the socket: the record in hand, or nothing",
