@@ -14,6 +14,7 @@ from framework.addresses import InetEndpoint, UnixEndpoint
 from framework.handover import inheritance
 from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
+from framework.tls import TLSMixIn
 from servers.syslog.hand import Hand, left_behind
 from servers.syslog.handler import BatchHandler, StreamHandler, records_of
 from servers.syslog.metrics import SinkMetrics
@@ -185,12 +186,32 @@ class StreamSinkServer(SinkMixIn, ThreadingMixIn[Any, Any], TCPServer[Any, Any])
         super().__init__(where, StreamHandler)
 
 
+class TLSSinkServer(TLSMixIn[Any, Any], StreamSinkServer):
+    """The same over TLS (RFC 5425).
+
+    Args:
+        where: as ``framework.at()`` gives it.
+        sink: takes what comes.
+        size: octets kept of a message.
+        certificate: file of the certificates and, unless it has one of its own, of the key.
+        key: file of the key; nothing: there is none.
+    """
+
+    def __init__(self, where: Any, sink: Sink, size: int, certificate: str, key: str) -> None:
+        self.certfile, self.keyfile = certificate, key or None
+        super().__init__(where, sink, size)
+
+
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.syslog`` runs."""
     writers: dict[str, Writer] = {}
     sink = Sink(writers, *settings.rules(), settings.clock())
 
+    over_tls = {Endpoint.parse(url) for url in settings.bind_tls}
+
     def make(where: Endpoint) -> DatagramSinkServer | StreamSinkServer:
+        if where in over_tls:
+            return TLSSinkServer(where, sink, settings.max_message, settings.certificate, settings.key)
         if inheritance().kind(where) == socket.SOCK_STREAM:
             return StreamSinkServer(where, sink, settings.max_message)
         return DatagramSinkServer(where, sink, settings.max_message, peeks=settings.durability == "peek")
@@ -202,7 +223,8 @@ def program(settings: Settings) -> Program:
 
     if settings.bind == Settings.bind:
         Path("run").mkdir(exist_ok=True)  # where nobody but this program is to be
-    servers = listen(settings.bind, make)
+
+    servers = listen([*settings.bind, *settings.bind_tls], make)
     servers[0].renew = renew
     # Only then: a second instance that is refused must not have touched what the first one writes.
     try:

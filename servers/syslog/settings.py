@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -133,6 +134,17 @@ class Settings(ServerSettings):
         group="Listening",
         form="URL",
     )
+    bind_tls: tuple[str, ...] = setting(
+        (),
+        "where to listen for TLS, such as tcp://[::]:6514; takes --certificate",
+        endpoint("tcp"),
+        group="Listening",
+        form="URL",
+    )
+    certificate: str = setting(
+        "", "file with the certificates for TLS, and perhaps the key", group="Listening", form="FILE"
+    )
+    key: str = setting("", "file with the certificate's key", group="Listening", form="FILE")
     # The kernel's own limit on what a program can send by default is 208 KiB (net.core.wmem_default).
     max_message: int = setting(
         256 * 1024, "octets kept of a message", between(480, 1 << 24), group="Listening"
@@ -215,6 +227,16 @@ class Settings(ServerSettings):
                     raise SettingsError(
                         "routes", name, f"name outputs that there are: {', '.join(known) or 'none so far'}"
                     )
+
+    def check(self) -> None:
+        """Read the certificate."""
+        if not self.bind_tls:
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key or None)
+        except OSError as error:
+            fix = f"cannot be used ({error.strerror}): name files in PEM, with the key of the certificate"
+            raise SettingsError("certificate", self.certificate, fix) from error
 
     @property
     def writes_nowhere(self) -> bool:

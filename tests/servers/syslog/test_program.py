@@ -289,6 +289,7 @@ def test_a_stream_that_was_handed_over(start: Start, folder: Path) -> None:
     ("arguments", "complaint"),
     [
         (["--format", "{x}"], "--format {x}: '{x}' is no template"),
+        (["--bind-tls", "tcp://[::1]:0"], "cannot be used (No such file or directory): name files in PEM"),
         (["--zone", "Mars"], "--zone Mars: give a name of the IANA's, such as Europe/Berlin"),
         (["--forward", "http://a:1"], "--forward http://a:1: give tcp://host:port or tls://host:port"),
         (["--text", "/nowhere/log"], "--text /nowhere/log: cannot be opened (No such file or directory)"),
