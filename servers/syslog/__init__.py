@@ -1,4 +1,4 @@
-"""A log sink: takes what programs send to /dev/log, and what hosts send over UDP and TCP, and loses none of it.
+"""A log sink: takes what programs send to /dev/log, and hosts over UDP, TCP and TLS, and loses none of it.
 
 ================  =======================================================================================
 ``record``        ``Record``: one message; ``Peer``: who sent it
