@@ -242,7 +242,9 @@ def program(settings: Settings) -> Program:
 
 def _banner(settings: Settings) -> str:
     """Return what whoever starts it wants to know: where it is, and how to say something."""
-    lines = [f"The log sink listens on {', '.join([*settings.bind, *settings.bind_tls])}. Say something by one of"]
+    lines = [
+        f"The log sink listens on {', '.join([*settings.bind, *settings.bind_tls])}. Say something by one of"
+    ]
     for url in settings.bind:
         endpoint = Endpoint.parse(url)
         if isinstance(endpoint, UnixEndpoint) and not endpoint.abstract:
