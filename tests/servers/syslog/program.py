@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -134,6 +135,7 @@ def _send(path: Path, name: int, stop: int) -> int:
             sock.close()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             connected = False
+            select.select([stop], [], [], 0.001)  # the sink that starts needs the processor more
 
 
 def said(texts: Iterator[str] | list[str], sender: int) -> list[int]:

@@ -97,8 +97,9 @@ def test_sigterm_and_restart_lose_nothing(start: Start, folder: Path) -> None:
         program = start(*arguments)
     sent = senders.stop()
     assert program.end() == 0
+    found = lines(folder / "log")
     for sender, count in enumerate(sent):
-        assert said(lines(folder / "log"), sender) == list(range(count))
+        assert said(found, sender) == list(range(count))
     assert sum(sent) > 3000
 
 
@@ -132,8 +133,9 @@ def test_a_stopped_sink_loses_nothing(start: Start, folder: Path) -> None:
         program.tell(signal.SIGCONT)
     sent = senders.stop()
     assert program.end() == 0
+    found = lines(log)
     for sender, count in enumerate(sent):
-        assert said(lines(log), sender) == list(range(count))
+        assert said(found, sender) == list(range(count))
 
 
 @pytest.mark.parametrize(("more", "lost", "doubled"), [((), 1, 0), (("--durability", "peek"), 0, 64)])
