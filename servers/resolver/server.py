@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from framework import Flusher, InetAddress, ThreadingTCPService
-from framework.addresses import Endpoint, InetEndpoint
+from framework.addresses import Endpoint
 from framework.batches import UDPBatchService
+from framework.handover import for_datagrams
 from servers.resolver.cookies import Cookies
 from servers.resolver.exchanges import Exchanges
 from servers.resolver.handler import DatagramHandler, StreamHandler
@@ -238,8 +239,7 @@ def program(settings: Settings) -> Program:
     service = Service(settings)
 
     def make(where: Endpoint) -> DatagramServer | StreamServer:
-        datagrams = isinstance(where, InetEndpoint) and where.datagrams
-        return DatagramServer(where, service) if datagrams else StreamServer(where, service)
+        return DatagramServer(where, service) if for_datagrams(where) else StreamServer(where, service)
 
     servers = listen(settings.bind, make)
     if servers:
