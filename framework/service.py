@@ -26,7 +26,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from framework._loop import Loop
-from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework._types import AddressT, InetAddressT, MixIn, RequestT, UnixAddressT
 from framework.accept_errors import AcceptErrors
 from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
 from framework.children import Child
@@ -809,7 +809,7 @@ class TCPService(ServiceMixIn, TCPServer[_socket.socket, InetAddressT]):
     """A ``TCPServer`` as a service, one connection at a time."""
 
 
-class UnixStreamService(ServiceMixIn, UnixStreamServer):
+class UnixStreamService(ServiceMixIn, UnixStreamServer[UnixAddressT]):
     """A ``UnixStreamServer`` as a service, one connection at a time."""
 
 
@@ -817,5 +817,5 @@ class ThreadingTCPService(ServiceMixIn, ThreadingMixIn, TCPServer[_socket.socket
     """A ``TCPServer`` as a service, each connection in a thread."""
 
 
-class ThreadingUnixStreamService(ServiceMixIn, ThreadingMixIn, UnixStreamServer):
+class ThreadingUnixStreamService(ServiceMixIn, ThreadingMixIn, UnixStreamServer[UnixAddressT]):
     """A ``UnixStreamServer`` as a service, each connection in a thread."""
