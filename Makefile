@@ -59,12 +59,16 @@ docs: ## Build the documentation into site/
 	$(venv) docs
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet
 
-build: ## Build the sdist and the wheel into dist/, and check both
+build: ## Build the sdist and the wheel into dist/, check both, and import what was installed
 	$(venv) dev
 	@rm -rf dist
 	@$(python) -m build --no-isolation
 	@$(python) -m twine check --strict dist/*
 	@$(python) -m check_wheel_contents dist/*.whl
+	@rm -rf .cache/wheel
+	@$(python) -m venv --without-pip .cache/wheel
+	@$(python) -m pip --disable-pip-version-check --python .cache/wheel install --quiet --no-index dist/*.whl
+	@.cache/wheel/bin/python -IWerror -c "import framework, framework.testing; framework.serve; print(framework.__file__)"
 
 lock: ## Pin requirements/*.in, keeping the pins that still fit (ARGS=--upgrade: the newest of all)
 	$(venv) dev
