@@ -32,7 +32,7 @@ from framework.listeners import InetListener, Listener
 from framework.systemd import passed_sockets
 from framework.unix_service import Claim, UnixListener
 
-__all__ = ["Inheritance", "Successor", "adopt", "endpoint_of", "for_datagrams", "inheritance"]
+__all__ = ["Inheritance", "Successor", "adopt", "endpoint_of", "inheritance"]
 
 _log = logging.getLogger("framework")
 
@@ -111,21 +111,6 @@ class Inheritance:
             self._claimed.append((listener, Claim(*entry.claim, os.getpid())))
         return listener
 
-    def type_of(self, endpoint: Endpoint) -> int | None:
-        """Return the type of the socket that ``take()`` would give next, or ``None``."""
-        entries = self._entries.get(endpoint.key)
-        if entries:
-            descriptor = entries[0].descriptor
-        elif isinstance(endpoint, DescriptorEndpoint):
-            descriptor = endpoint.descriptor
-        else:
-            return None
-        try:
-            with socket.socket(fileno=os.dup(descriptor)) as sock:
-                return sock.type
-        except OSError:  # take() says what is wrong with it
-            return None
-
     def ready(self) -> None:
         """Tell the predecessor, if there is one, that it may go; close what nobody asked for."""
         for key, entries in self._entries.items():
@@ -188,16 +173,6 @@ def adopt(sock: socket.socket, endpoint: Endpoint) -> Listener:
         raise AddressError("socket", f"{problem} (in {str(endpoint)!r})")
     sock.close()
     return listener
-
-
-def for_datagrams(where: Endpoint) -> bool:
-    """Return whether the next server at ``where`` is to be one for datagrams; ``where`` as ``at()`` returns it.
-
-    A URL says so. Where it names a socket that was passed, the socket does: ask before each server that is made.
-    """
-    if isinstance(where, InetEndpoint | UnixEndpoint):
-        return where.datagrams
-    return inheritance().type_of(where) == socket.SOCK_DGRAM
 
 
 def endpoint_of(sock: socket.socket, address: Any) -> Endpoint | None:

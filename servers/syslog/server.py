@@ -9,7 +9,6 @@ from typing import Any
 
 from framework import Endpoint, ServiceMixIn, TCPServer, ThreadingMixIn, UDPServer
 from framework.addresses import InetEndpoint, UnixEndpoint
-from framework.handover import for_datagrams
 from framework.lifecycle import ServerState
 from framework.listeners import Listener
 from servers.syslog.handler import BatchHandler, Durability, StreamHandler
@@ -154,7 +153,7 @@ def program(settings: Settings) -> Program:
     sink = Sink(writers, routes, limits, settings.clock())
 
     def make(where: Endpoint) -> ServiceMixIn[Any, Any]:
-        if not for_datagrams(where):
+        if isinstance(where, InetEndpoint | UnixEndpoint) and not where.datagrams:
             return StreamSinkServer(where, sink, settings.max_message)
         return DatagramSinkServer(where, sink, settings.max_message, Durability(settings.durability))
 

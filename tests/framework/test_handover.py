@@ -188,30 +188,6 @@ def test_a_name_that_systemd_did_not_pass_is_told(inherited: dict[str, str]) -> 
         ThreadingTCPService(at("systemd:kv"), Who)
 
 
-def test_a_passed_socket_tells_what_it_is_for(inherited: dict[str, str]) -> None:
-    """Of two sockets of one name, each tells in its turn whether it takes datagrams, and is taken by a server of its kind."""
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind(("127.0.0.1", 0))
-    stream = socket.create_server(("127.0.0.1", 0))
-    addresses = [datagrams.getsockname(), stream.getsockname()]
-    reader, writer = os.pipe()
-    inherited["FRAMEWORK_HANDOVER"] = handed_over(
-        ("systemd:dns", datagrams), ("systemd:dns", stream), ready=writer
-    )
-    where = at("systemd:dns")
-    assert handover.for_datagrams(where)
-    with UDPService(where, DatagramWho) as one:
-        assert not handover.for_datagrams(where)
-        with ThreadingTCPService(where, Who) as two:
-            assert [one.server_address, two.server_address] == addresses
-    assert not handover.for_datagrams(where)
-    assert handover.for_datagrams(at("udp://127.0.0.1:0"))
-    assert not handover.for_datagrams(at("unix:here"))
-    assert not handover.for_datagrams(at("fd://999999"))
-    handover.inheritance().ready()
-    os.close(reader)
-
-
 def handed_over(*sockets: tuple[str, socket.socket], ready: int) -> str:
     """Return what a predecessor tells of its sockets, which are given away."""
     told = [{"key": key, "fd": sock.detach()} for key, sock in sockets]
