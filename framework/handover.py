@@ -106,8 +106,9 @@ class Inheritance:
         return listener
 
     def kind(self, endpoint: Endpoint) -> int:
-        """Return whether what listens on ``endpoint`` takes ``SOCK_STREAM`` or ``SOCK_DGRAM``: what it says itself, or
-        the socket that was passed for it; it is left where it is.
+        """Return whether ``endpoint`` is one for ``SOCK_STREAM`` or for ``SOCK_DGRAM``.
+
+        A socket that was passed is looked at, and left to be taken.
 
         Raises:
             AddressError: it names a socket that was not passed, or is none.
