@@ -64,6 +64,8 @@ class Renaming:
         alternatives = {
             "kept": "|".join(_KEPT.get(self.old, ())) or "(?!)",
             "prose": "|".join(f"(?i:{phrase})" for phrase in self._phrases) or "(?!)",
+            # Behind its length, as names are on the wire of the DNS (RFC 1035, section 3.1).
+            "counted": rf"\\x{len(self.old):02x}{self.old}(?![A-Za-z0-9])",
             # Underscores and the n of \n stand between words.
             "whole": rf"(?:(?<![A-Za-z0-9])|(?<=\\n))(?:{self.old}|{self.old.upper()})(?![A-Za-z0-9])",
             # A hump of a camel, at any place.
@@ -81,6 +83,8 @@ class Renaming:
             case "prose":
                 into = self._phrases[text.lower()]
                 return into[0].upper() + into[1:] if text[0].isupper() else into
+            case "counted":
+                return rf"\x{len(self.new):02x}{self.new}"
             case "whole":
                 return self.new.upper() if text.isupper() else self.new
             case "camel":
