@@ -6,13 +6,13 @@
 .DEFAULT_GOAL := help
 # Every target is one program that wants .venv, and some of them every core: nothing is gained side by side.
 .NOTPARALLEL:
-.PHONY: help setup run-chat run-resolver run-keyvalue run-syslog test check format bench docs build lock clean
+.PHONY: help setup run-chat run-resolver run-keyvalue run-syslog demo new-server test check format bench docs build lock clean
 
 python := .venv/bin/python
 venv := @sh requirements/venv.sh
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9_-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv with everything that development needs
 	$(venv) dev docs
@@ -25,6 +25,14 @@ run-chat run-resolver run-keyvalue run-syslog: run-%:
 	@test -e servers/$*/__main__.py || { echo 'servers/$* is not written yet' >&2; exit 1; }
 	$(venv) servers
 	@exec $(python) -m servers.$* $(ARGS)
+
+demo: ## Run all four in one process, with metrics
+	$(venv) servers
+	@exec $(python) -m servers.demo $(ARGS)
+
+new-server: ## Copy a server for one of your own: NAME=weather FROM=keyvalue
+	$(venv) dev
+	@$(python) -m shared.new_server "$$NAME" "$$FROM"
 
 test: ## Run every test (ARGS='-n 2 tests/framework': in two processes, that folder)
 	$(venv) dev
@@ -51,12 +59,16 @@ docs: ## Build the documentation into site/
 	$(venv) docs
 	@NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict --quiet
 
-build: ## Build the sdist and the wheel into dist/, and check both
+build: ## Build the sdist and the wheel into dist/, check both, and import what was installed
 	$(venv) dev
 	@rm -rf dist
 	@$(python) -m build --no-isolation
 	@$(python) -m twine check --strict dist/*
 	@$(python) -m check_wheel_contents dist/*.whl
+	@rm -rf .cache/wheel
+	@$(python) -m venv --without-pip .cache/wheel
+	@$(python) -m pip --disable-pip-version-check --python .cache/wheel install --quiet --no-index dist/*.whl
+	@.cache/wheel/bin/python -IWerror -c "import framework, framework.testing; framework.serve; print(framework.__file__)"
 
 lock: ## Pin requirements/*.in, keeping the pins that still fit (ARGS=--upgrade: the newest of all)
 	$(venv) dev

@@ -172,6 +172,8 @@ if TYPE_CHECKING:
     from framework.service import ThreadingUnixStreamService as ThreadingUnixStreamService
     from framework.service import UnixStreamService as UnixStreamService
     from framework.tls import TLSMixIn as TLSMixIn
+    from framework.tls_connection import TLSConnection as TLSConnection
+    from framework.tls_connection import TLSError as TLSError
     from framework.unix_service import PeerCredentials as PeerCredentials
     from framework.unix_service import UnixPeer as UnixPeer
 
@@ -211,6 +213,8 @@ _SERVICES = {
     "ThreadingUnixStreamService": "service",
     "UnixStreamService": "service",
     "TLSMixIn": "tls",
+    "TLSConnection": "tls_connection",
+    "TLSError": "tls_connection",
     "PeerCredentials": "unix_service",
     "UnixPeer": "unix_service",
 }

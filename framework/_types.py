@@ -53,6 +53,7 @@ __all__ = [
     "ServerT",
     "StreamRequestT",
     "UnixAddress",
+    "UnixAddressT",
 ]
 
 InetAddress: TypeAlias = tuple[str, int]
@@ -73,6 +74,7 @@ RequestT = TypeVar("RequestT", default=Any)
 AddressT = TypeVar("AddressT", default=Any)
 StreamRequestT = TypeVar("StreamRequestT", default=_socket.socket)
 InetAddressT = TypeVar("InetAddressT", default=InetAddress)
+UnixAddressT = TypeVar("UnixAddressT", default=UnixAddress)
 ServerT = TypeVar("ServerT", default="BaseServer[Any, Any]")
 
 _RequestT_contra = TypeVar("_RequestT_contra", contravariant=True)

@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
     fix = "pip install 'socketserver-framework[greenlets]'"
     raise ModuleNotFoundError(f"{error}, which framework.greenlets needs: {fix}", name=error.name) from None
 
-from framework._types import AddressT, InetAddressT, RequestT
+from framework._types import AddressT, InetAddressT, RequestT, UnixAddressT
 from framework.connection import Connection
 from framework.cooperative import Event, Lock, Queue, at_turn_end, run_in_thread, sleep
 from framework.exchanges import serve_exchanges
@@ -255,5 +255,5 @@ class GreenletTCPService(GreenletMixIn, TCPServer[_socket.socket, InetAddressT])
     """A ``TCPServer`` as a service, each connection in a greenlet."""
 
 
-class GreenletUnixStreamService(GreenletMixIn, UnixStreamServer):
+class GreenletUnixStreamService(GreenletMixIn, UnixStreamServer[UnixAddressT]):
     """A ``UnixStreamServer`` as a service, each connection in a greenlet."""

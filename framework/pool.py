@@ -34,7 +34,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from framework._loop import Loop, Waker
-from framework._types import AddressT, InetAddressT, RequestT
+from framework._types import AddressT, InetAddressT, RequestT, UnixAddressT
 from framework.connection import Connection
 from framework.events import Saturated
 from framework.exchanges import serve_exchanges
@@ -174,5 +174,5 @@ class PoolTCPService(ThreadPoolMixIn, TCPServer[_socket.socket, InetAddressT]):
     """A ``TCPServer`` as a service, connections served by a pool of threads."""
 
 
-class PoolUnixStreamService(ThreadPoolMixIn, UnixStreamServer):
+class PoolUnixStreamService(ThreadPoolMixIn, UnixStreamServer[UnixAddressT]):
     """A ``UnixStreamServer`` as a service, connections served by a pool of threads."""

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from framework._loop import Loop
-from framework._types import AddressT, InetAddressT, RequestT
+from framework._types import AddressT, InetAddressT, RequestT, UnixAddressT
 from framework.accept_errors import AcceptErrors
 from framework.acceptor import Acceptor
 from framework.binding import Binding
@@ -668,7 +668,7 @@ class TCPService(ServiceMixIn, TCPServer[_socket.socket, InetAddressT]):
     """A ``TCPServer`` as a service, one connection at a time."""
 
 
-class UnixStreamService(ServiceMixIn, UnixStreamServer):
+class UnixStreamService(ServiceMixIn, UnixStreamServer[UnixAddressT]):
     """A ``UnixStreamServer`` as a service, one connection at a time."""
 
 
@@ -676,5 +676,5 @@ class ThreadingTCPService(ServiceMixIn, ThreadingMixIn, TCPServer[_socket.socket
     """A ``TCPServer`` as a service, each connection in a thread."""
 
 
-class ThreadingUnixStreamService(ServiceMixIn, ThreadingMixIn, UnixStreamServer):
+class ThreadingUnixStreamService(ServiceMixIn, ThreadingMixIn, UnixStreamServer[UnixAddressT]):
     """A ``UnixStreamServer`` as a service, each connection in a thread."""

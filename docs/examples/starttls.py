@@ -2,8 +2,7 @@
 
 import sys
 
-from framework import StreamRequestHandler, TCPServer, ThreadingMixIn, TLSMixIn, at, serve
-from framework.tls_connection import TLSConnection
+from framework import StreamRequestHandler, TCPServer, ThreadingMixIn, TLSConnection, TLSMixIn, at, serve
 
 
 class Secret(StreamRequestHandler["SecretServer"]):

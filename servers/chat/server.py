@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework import DrainResult, InetAddress, ServiceMixIn, TCPServer, at
 from framework.greenlets import GreenletMixIn
+from framework.proxy import ProxyMixIn
 from framework.tls import TLSMixIn
 from servers.chat.chat import Chat
 from servers.chat.handler import ChatHandler
@@ -18,7 +19,7 @@ from shared.run import Program, listen
 from shared.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from servers.chat.settings import Settings
 
@@ -48,6 +49,7 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
 
     secure = False
     """Whether nobody can listen in."""
+    trusted_proxies: Sequence[str] = ()
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
         chat: Chat | None = None,
     ) -> None:
         self.chat = Chat(settings, clock) if chat is None else chat
+        self.trusted_proxies = self.chat.settings.trusted_proxy
         self.chat.doors.append(self)
         # Last: if the address cannot be bound, this calls server_close().
         super().__init__(at(settings.url) if where is None else where, ChatHandler)
@@ -114,13 +117,20 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
 
 class ChatServer(
     ChatMixIn,
+    ProxyMixIn[socket.socket, InetAddress],
     GreenletMixIn[socket.socket, InetAddress],  # or ThreadingMixIn: nothing else changes
     TCPServer[socket.socket, InetAddress],
 ):
     """A door to the chat: a greenlet for each conversation, which measures better than a thread does."""
 
 
-class TLSChatServer(TLSMixIn[socket.socket, InetAddress], ChatServer):
+class TLSChatServer(
+    ChatMixIn,
+    ProxyMixIn[socket.socket, InetAddress],  # what a proxy says comes before the handshake
+    TLSMixIn[socket.socket, InetAddress],
+    GreenletMixIn[socket.socket, InetAddress],
+    TCPServer[socket.socket, InetAddress],
+):
     """The same over TLS."""
 
     secure = True
@@ -138,7 +148,9 @@ def program(settings: Settings) -> Program:
     except OSError as error:
         raise SettingsError("data", settings.data, f"{error}: name a folder of this server alone") from error
     fix = "choose another --host, --port or --tls-port, or end the program that is there"
-    doors = listen([settings.url], lambda where: ChatServer(settings, where=where, chat=chat), fix)
+    doors: list[ChatMixIn] = [
+        *listen([settings.url], lambda where: ChatServer(settings, where=where, chat=chat), fix)
+    ]
     banner = doors[0].banner()
     if settings.tls_url:
         doors += listen([settings.tls_url], lambda where: TLSChatServer(settings, where, chat), fix)

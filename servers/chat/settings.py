@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,14 @@ CHANGEABLE = (
 """What is looked up whenever it is needed, and was not promised to clients in 005."""
 
 
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        return f"{error}: write an address, or a network such as 10.0.0.0/8"
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServerSettings):
     """A chat server that speaks IRC.
@@ -45,6 +54,13 @@ class Settings(ServerSettings):
     port: int = setting(6667, "port to listen on; 0: any that is free", between(0, 65535), group="Listening")
     bind: tuple[str, ...] = setting(
         (), "one URL to listen on, instead of host and port", endpoint("tcp"), group="Listening", form="URL"
+    )
+    trusted_proxy: tuple[str, ...] = setting(
+        (),
+        "a proxy, or a network of them, that says by the PROXY protocol for whom it connects",
+        _network,
+        group="Listening",
+        form="NET",
     )
     # RFC 2812 section 2.3.1: a server's name is a host's, and has at most 63 characters.
     name: str = setting(

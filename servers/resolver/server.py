@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import resource
 import secrets
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from framework import Flusher, InetAddress, ThreadingTCPService
-from framework.addresses import Endpoint, InetEndpoint
+from framework.addresses import Endpoint
 from framework.batches import UDPBatchService
+from framework.handover import inheritance
 from servers.resolver.cookies import Cookies
 from servers.resolver.exchanges import Exchanges
 from servers.resolver.handler import DatagramHandler, StreamHandler
@@ -238,7 +240,7 @@ def program(settings: Settings) -> Program:
     service = Service(settings)
 
     def make(where: Endpoint) -> DatagramServer | StreamServer:
-        datagrams = isinstance(where, InetEndpoint) and where.datagrams
+        datagrams = inheritance().kind(where) == socket.SOCK_DGRAM
         return DatagramServer(where, service) if datagrams else StreamServer(where, service)
 
     servers = listen(settings.bind, make)

@@ -41,26 +41,18 @@ class Terminals:
 
 
 class Irssi:
-    """One irssi in one terminal."""
+    """One irssi in one terminal, connected to ``address`` if there is one."""
 
-    def __init__(self, terminals: Terminals, folder: Path, address: tuple[str, int], nick: str) -> None:
+    def __init__(
+        self, terminals: Terminals, folder: Path, address: tuple[str, int] | None, nick: str
+    ) -> None:
         self._terminals = terminals
         self.nick = nick
         home = folder / nick
         home.mkdir()
         (home / "config").write_text(CONFIG.format(nick=nick))
-        host, port = address
-        irssi = (
-            shutil.which("irssi") or "irssi",
-            "--home",
-            str(home),
-            "-c",
-            host,
-            "-p",
-            str(port),
-            "-n",
-            nick,
-        )
+        irssi = [shutil.which("irssi") or "irssi", "--home", str(home), "-n", nick]
+        irssi += ["--noconnect"] if address is None else ["-c", address[0], "-p", str(address[1])]
         terminals.tmux("new-session", "-d", "-s", nick, "-x", "100", "-y", "40", *irssi)
 
     def type(self, line: str) -> None:

@@ -23,3 +23,11 @@ def test_server_not_written(tmp_path: Path, server: str) -> None:
     ran = Checkout(tmp_path).make(f"run-{server}")
     assert ran.status
     assert ran.complaint == f"servers/{server} is not written yet"
+
+
+def test_new_server(tmp_path: Path) -> None:
+    """NAME and FROM reach the program as they are, whatever is in them."""
+    checkout = Checkout(tmp_path)
+    checkout.python("python3.12", "3.12")
+    checkout.make("new-server", "NAME=we'ather; exit", "FROM=key value")
+    assert checkout.calls()[-1] == "3.12 -m shared.new_server we'ather; exit key value"

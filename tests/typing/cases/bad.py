@@ -17,6 +17,7 @@ from framework import (
     ThreadingUnixStreamServer,
     UDPServer,
     UnixDatagramServer,
+    UnixPeer,
     UnixStreamServer,
 )
 
@@ -39,6 +40,14 @@ class ChatServer(ThreadingMixIn, TCPServer):
     pass
 
 
+class PeerHandler(StreamRequestHandler["UnixStreamServer[UnixPeer]", UnixPeer]):
+    def handle(self) -> None:
+        self.wfile.write(b"%d" % self.client_address.credentials.pid)
+
+
+class NoPeers(UnixStreamServer): ...
+
+
 class OtherServer(ThreadingMixIn, TCPServer):
     pass
 
@@ -56,6 +65,7 @@ ThreadingTCPServer(address, Datagram)  # E
 ForkingTCPServer(address, Datagram)  # E
 OtherServer(address, Datagram)  # E
 UnixStreamServer("sock", Datagram)  # E
+NoPeers("sock", PeerHandler)  # E
 ThreadingUnixStreamServer("sock", Datagram)  # E
 
 # A stream handler with a datagram server.

@@ -16,6 +16,7 @@ from framework import (
     ForkingUDPServer,
     ForkingUnixDatagramServer,
     ForkingUnixStreamServer,
+    ServiceMixIn,
     StreamRequestHandler,
     TCPServer,
     ThreadingMixIn,
@@ -25,6 +26,7 @@ from framework import (
     ThreadingUnixStreamServer,
     UDPServer,
     UnixDatagramServer,
+    UnixPeer,
     UnixStreamServer,
 )
 
@@ -131,7 +133,7 @@ TCPServer(address, BaseRequestHandler)
 TCPServer(address, StreamRequestHandler)
 ThreadingTCPServer(address, BaseRequestHandler)
 UDPServer(address, DatagramRequestHandler)
-UnixStreamServer("sock", StreamRequestHandler)
+with_bare: UnixStreamServer = UnixStreamServer("sock", StreamRequestHandler)
 UnixDatagramServer("sock", DatagramRequestHandler)
 Bare(address, Plain)
 Threaded(address, Plain)
@@ -189,3 +191,23 @@ class Packets(ForkingMixIn, UDPServer):
 
 Careful(address, Plain)
 Packets(address, Datagram)
+
+
+# The user at the other end, as the kernel has it.
+class Peers(ServiceMixIn, ThreadingMixIn, UnixStreamServer[UnixPeer]):
+    peer_credentials = True
+
+    def verify_request(self, request: socket.socket, client_address: UnixPeer) -> bool:
+        return client_address.credentials.uid == 0
+
+
+class PeerHandler(StreamRequestHandler["Peers", UnixPeer]):
+    def handle(self) -> None:
+        assert_type(self.client_address, UnixPeer)
+        assert_type(self.server, Peers)
+        assert_type(self.client_address.credentials.pid, int)
+
+
+with Peers("sock", PeerHandler) as peers:
+    assert_type(peers, Peers)
+    assert_type(peers.server_address, str | bytes)
