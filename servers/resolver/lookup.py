@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,9 @@ __all__ = ["Lookup", "Question"]
 _PATIENCE = 4.5
 # Exchanges for one question; whatever servers say, it comes to an end (RFC 9520, section 3.1).
 _MOST_EXCHANGES = 12
+# RFC 9520, section 3.1: no server is asked more than three times by one transport.
+_ROUNDS = 3
+_HEADER = 12
 _RD, _CD, _QR, _TC, _OPCODE = 0x0100, 0x0010, 0x8000, 0x0200, 0x7800
 _CASE = 0x20
 _WITHOUT_EDNS = {Rcode.FORMERR, Rcode.NOTIMP, Rcode.BADVERS}
@@ -88,9 +92,11 @@ class Lookup:
         self._deadline = now + _PATIENCE
         # The quickest first, so that the others are asked only when it is silent.
         awake = [each for each in upstreams if not each.rests(now)]
-        self._upstreams = sorted(awake, key=lambda each: each.trip or 0.0)
+        ordered = sorted(awake, key=lambda each: each.trip or 0.0)
+        rounds = [(each, number) for number in range(_ROUNDS) for each in ordered]
+        self._plan = deque(rounds[:_MOST_EXCHANGES])
         self._exchanged = 0
-        self._turn = 0
+        self._tries = Counter[tuple[tuple[str, int], bool]]()
         self._silent = set[tuple[str, int]]()
         self._failure = Answer(Rcode.SERVFAIL, error=(Error.NO_REACHABLE_AUTHORITY, ""))
 
@@ -100,15 +106,14 @@ class Lookup:
 
     def _ask_next(self) -> None:
         left = self._deadline - self._clock()
-        if not self._upstreams or left <= 0 or self._exchanged >= _MOST_EXCHANGES:
+        if not self._plan or left <= 0 or self._exchanged >= _MOST_EXCHANGES:
             self._done(self._failure)
             return
-        upstream = self._upstreams[self._turn % len(self._upstreams)]
-        attempt = self._turn // len(self._upstreams)
-        self._turn += 1
+        upstream, number = self._plan.popleft()
+        # The last one gets all the time there is: it may be asking others itself.
+        seconds = min(upstream.patience(number), left) if self._plan else left
         # Some drop what has EDNS; who wants signatures cannot do without.
-        bare = attempt > 0 and not self._question.signed
-        self._ask(upstream, min(upstream.patience(attempt), left), bare=bare)
+        self._ask(upstream, seconds, bare=number > 0 and not self._question.signed)
 
     def _ask(
         self,
@@ -121,6 +126,10 @@ class Lookup:
     ) -> None:
         """Ask one server once; by a connection, in small letters, without EDNS."""
         self._exchanged += 1
+        self._tries[upstream.address, stream] += 1
+        if self._exchanged > _MOST_EXCHANGES or self._tries[upstream.address, stream] > _ROUNDS:
+            self._ask_next()
+            return
         now = self._clock()
         edns = upstream.speaks_edns(now) and not bare
         name = self._question.name
@@ -137,6 +146,11 @@ class Lookup:
 
     def _judge(self, number: int, name: bytes, data: bytes) -> Message | bytes | None:
         """Tell whether octets are the answer: a message; or would be but for its letters: those it has."""
+        size = len(name)
+        if data[_HEADER : _HEADER + size] == name:
+            # What points into the question shall not have the letters that were made up for it.
+            data = data[:_HEADER] + self._question.name + data[_HEADER + size :]
+            name = self._question.name
         try:
             message = parse(data)
         except FormatError:
@@ -178,7 +192,7 @@ class Lookup:
         """Go on without an answer."""
         upstream = asked.upstream
         # Where no connection is to be had, small letters by datagrams must do.
-        if asked.stream and not upstream.keeps_case(now) and left > 0 and self._exchanged < _MOST_EXCHANGES:
+        if asked.stream and not upstream.keeps_case(now) and left > 0:
             self._ask(upstream, min(upstream.patience(0), left), small=True)
             return
         # Once: that it has no answer to this question does not say that it has none to any.
@@ -195,7 +209,7 @@ class Lookup:
                 self._done(answer)
                 return
         self._failure = Answer(Rcode.SERVFAIL, error=(Error.NETWORK_ERROR, ""))
-        if self._turn < len(self._upstreams):
+        if self._plan and self._plan[0][1] == 0:
             self._ask_next()
         else:
             self._done(self._failure)

@@ -16,12 +16,14 @@ from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import ROOT, from_text
 from servers.resolver.records import Error, Rcode, Type
 from servers.resolver.settings import Route
+from servers.resolver.upstream import Upstream as UpstreamState
 from tests.servers.resolver.client import PATIENCE, RD, Running
 from tests.servers.resolver.conftest import Serve
 from tests.servers.resolver.upstreams import EVIL, GOOD, VICTIM, Upstream
 
 CORP = from_text("corp.example.")
 EDE = 15
+CD = 0x0010
 
 
 @pytest.fixture
@@ -99,6 +101,32 @@ def test_nobody_answers(serve: Serve, upstream: Upstream, monkeypatch: pytest.Mo
     found = resolver.ask("silent.example.", opt=Opt())
     assert (found.rcode, error_of(found)) == (Rcode.SERVFAIL, Error.CACHED_ERROR)
     assert upstream.asked[from_text("silent.example.")] == count
+
+
+def test_nobody_is_asked_without_end(
+    serve: Serve, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent server is asked three times at most (RFC 9520, section 3.1), the last time for as long as there is."""
+    monkeypatch.setattr(lookup, "_PATIENCE", 1.2)
+    monkeypatch.setattr(UpstreamState, "patience", lambda *_: 0.01)
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("silent.example.").rcode == Rcode.SERVFAIL
+    assert upstream.asked[from_text("silent.example.")] == 3
+
+
+def test_letters_that_were_made_up_stay_here(serve: Serve, upstream: Upstream) -> None:
+    """What an answer has by pointing into the question comes in small letters, not in those of the query upstream."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    name = "alias.with-many-letters-of-which-some-will-be-large.example."
+    found = resolver.ask(name)
+    assert found.answer[0].rdatas == (from_text(f"target.{name}"),)
+
+
+def test_unchecked(serve: Serve, upstream: Upstream) -> None:
+    """CD is passed on, and repeated to whom asks others by way of us (RFC 4035, section 3.2.2)."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("good.example.", flags=RD | CD).flags & CD
+    assert not resolver.ask("good.example.").flags & CD
 
 
 def test_somebody_floods(serve: Serve, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:

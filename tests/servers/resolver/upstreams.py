@@ -133,7 +133,7 @@ class Upstream:
             "referral": lambda: [
                 _reply(query, Answer(authority=(RRset(from_text("example."), 2, 60, (VICTIM,)),)))
             ],
-            "alias": lambda: [_alias(query, from_text("target.example."))],
+            "alias": lambda: [_alias(query, b"\6target" + name)],
             "poison": lambda: [_poison(query)],
             "away": lambda: [_away(query)],
             "flood": lambda: [bytes([evil[0] ^ 1]) + evil[1:]] * 100,
