@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from servers.resolver.location import location
 from servers.resolver.names import BadNameError, from_text, unescape
-from servers.resolver.services import parameters
+from servers.resolver.svcb import parameters
 
 __all__ = ["DataError", "Tokens", "from_tokens", "seconds", "type_number"]
 

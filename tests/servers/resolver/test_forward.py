@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
@@ -190,6 +191,21 @@ def test_one_exchange_for_all(serve: Serve, upstream: Upstream) -> None:
     assert [each.id for each in found] == list(range(60))
     assert all(each.answer[0].rdatas == (GOOD,) for each in found)
     assert upstream.asked[from_text("slow.example.")] == 1
+
+
+def test_who_waits_is_answered_before_the_end(serve: Serve, upstream: Upstream) -> None:
+    """A drain answers those who wait for an upstream server, and only then is over."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    with resolver.datagrams() as client, ThreadPoolExecutor() as pool:
+        client.send(query(1, from_text("slow.example."), 1, flags=RD))
+        eventually(lambda: upstream.asked[from_text("slow.example.")] == 1)
+        drained = pool.submit(resolver.udp.drain)
+        eventually(lambda: resolver.udp.draining)
+        assert not drained.done()
+        upstream.release.set()
+        drained.result(PATIENCE)
+        client.settimeout(0)
+        assert parse(client.recv(4096)).answer
 
 
 def test_waiters_keep_nobody_waiting(serve: Serve, upstream: Upstream) -> None:
