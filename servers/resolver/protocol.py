@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from servers.resolver.names import NAME_LIMIT
 from servers.resolver.records import ANY, CH, IN, Rcode, Type
 
-__all__ = ["COOKIE", "NSID", "Edns", "Query", "fingerprint", "read"]
+__all__ = ["COOKIE", "NSID", "Edns", "Fingerprint", "Query", "fingerprint", "read"]
+
+Fingerprint: TypeAlias = bytes | tuple[bytes, bool]
+"""What makes the answer to a packet the same as that to another one; with options, apart, and whether there is a cookie."""
 
 NSID, COOKIE = 3, 10
 """Options (RFC 5001, RFC 7873) that are answered; the others are ignored (RFC 6891, section 6.1.2)."""
@@ -161,11 +165,12 @@ def _problem(query: Query, questions: int, answers: int, authorities: int, *, pr
     return None if query.rclass in {IN, CH, ANY} else Rcode.REFUSED
 
 
-def fingerprint(data: bytes) -> tuple[bytes, int, bytes] | None:
+def fingerprint(data: bytes) -> tuple[Fingerprint, int, bytes] | None:
     """Return what makes the answer to a packet the same as that to another one.
 
     Returns:
-        The fingerprint, where the question ends, and the client's cookie option; ``None``: it has to be read.
+        The fingerprint, where the question ends, and the client's cookie; ``None``: it has to be read. The fingerprint
+        of a packet in small letters and without options is all of it but its ID.
     """
     # The name may hold a NUL, and then this is not its end; but then nothing has a fingerprint like that.
     end = data.find(0, _HEADER) + 5
@@ -182,7 +187,7 @@ def fingerprint(data: bytes) -> tuple[bytes, int, bytes] | None:
     cookie = _find_cookie(data, end + _OPT_LENGTH)
     if cookie is None or int.from_bytes(data[end + 9 : end + 11], "big") != rest - _OPT_LENGTH:
         return None
-    return plain + data[end - 4 : end + 9] + (b"c" if cookie else b"o"), end, cookie
+    return (plain + data[end - 4 : end + 9], bool(cookie)), end, cookie
 
 
 def _find_cookie(data: bytes, at: int) -> bytes | None:

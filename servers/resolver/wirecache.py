@@ -10,12 +10,13 @@ from typing import TypeAlias
 
 from servers.resolver.generations import Generations
 from servers.resolver.message import Packed
+from servers.resolver.protocol import Fingerprint
 from servers.resolver.records import Answer
 
 __all__ = ["Entry", "WireCache"]
 
 
-WireCache: TypeAlias = Generations[bytes, "Entry"]
+WireCache: TypeAlias = Generations[Fingerprint, "Entry"]
 """By the fingerprints of the packets that were answered."""
 
 _TTL = struct.Struct("!HHIH")
@@ -26,37 +27,52 @@ class Entry:
 
     Args:
         packed: the answer's octets.
+        question: name, type and class, of any letters.
         answer: what they say.
         now: when they were packed, in seconds.
     """
 
-    __slots__ = ("_aged", "_born", "_expires", "_offsets", "answer", "lasting", "packed")
+    __slots__ = ("_aged", "_born", "_expires", "_lasting", "_offsets", "_packed", "_question", "answer")
 
-    def __init__(self, packed: Packed, answer: Answer, now: float) -> None:
-        self.packed = packed
+    def __init__(self, packed: Packed, question: bytes, answer: Answer, now: float) -> None:
         self.answer = answer
-        self.lasting = answer.lasting
-        """Whether ``packed`` is always good."""
+        self._packed = packed
+        self._question = question[:-4].lower() + question[-4:]
+        self._lasting = answer.lasting
         self._born = int(now)
         self._expires = self._born + min(answer.ttls(), default=0)
         self._offsets = () if answer.lasting else _ttl_offsets(packed)
         # At once, as several threads may look: the second, and the octets as they are in it.
-        self._aged = (self._born, packed)
+        self._aged = (self._born, packed, self._whole(packed))
 
     def at(self, now: float) -> Packed | None:
         """Return the octets as they are at some time; ``None``: they are too old."""
+        return self._aged[1] if self.whole(now) else None
+
+    def whole(self, now: float) -> bytes | None:
+        """Return all of the message but its ID, for whom asks in small letters."""
+        if self._lasting:
+            return self._aged[2]
         if now >= self._expires:
             return None
-        second, aged = self._aged
+        second, _, whole = self._aged
         if int(now) != second:
-            second, packed = int(now), self.packed
+            second, packed = int(now), self._packed
             tail = bytearray(packed.tail)
             for offset in self._offsets:
                 ttl = int.from_bytes(tail[offset : offset + 4], "big") - (second - self._born)
                 tail[offset : offset + 4] = max(ttl, 0).to_bytes(4, "big")
-            aged = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
-            self._aged = (second, aged)
-        return aged
+            packed = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
+            whole = self._whole(packed)
+            self._aged = (second, packed, whole)
+        return whole
+
+    def cut(self, number: bytes) -> bytes:
+        """Return the message with nothing in it but what says to ask again by a connection."""
+        return self._packed.cut(number, self._question)
+
+    def _whole(self, packed: Packed) -> bytes:
+        return packed.head + self._question + packed.tail
 
 
 def _ttl_offsets(packed: Packed) -> tuple[int, ...]:
