@@ -125,26 +125,30 @@ def read(
     # RFC 6891, section 7: who speaks EDNS is answered by EDNS, whatever else is wrong.
     end = _questions_end(data, questions)
     edns, proper = _read_records(data, end, answers + authorities, additionals, payload)
+    opcode = (flags & _OPCODE) >> 11
+    legible = not opcode and questions == 1 and end is not None
+    kind, rclass = _QUESTION_TAIL.unpack_from(data, end - 4) if legible and end is not None else (0, IN)
     query = Query(
         data[:2],
-        opcode=(flags & _OPCODE) >> 11,
+        data[_HEADER:end] if legible else b"",
+        kind,
+        rclass,
         recursion_desired=bool(flags & _RD),
         checking_disabled=bool(flags & _CD),
         edns=edns,
         stream=stream,
         client=client,
         known=known,
+        opcode=opcode,
     )
-    if query.opcode:
-        return replace(query, problem=Rcode.NOTIMP)
-    if questions == 1 and end:
-        kind, rclass = _QUESTION_TAIL.unpack_from(data, end - 4)
-        query = replace(query, question=data[_HEADER:end], type=kind, rclass=rclass)
-    return replace(query, problem=_problem(query, questions, answers, authorities, proper=proper))
+    problem = _problem(query, questions, answers, authorities, proper=proper)
+    return query if problem is None else replace(query, problem=problem)
 
 
 def _problem(query: Query, questions: int, answers: int, authorities: int, *, proper: bool) -> Rcode | None:
     """Return what is wrong with a query, if anything is."""
+    if query.opcode:
+        return Rcode.NOTIMP
     if query.edns is not None and query.edns.version:
         return Rcode.BADVERS  # first, since what else it says is of that version (RFC 6891, section 6.1.3)
     if (
@@ -256,7 +260,7 @@ def _read_records(
             if edns is not None or data[begin] or index < others:
                 return edns or Edns(payload), False
             edns = Edns(min(max(rclass, _SHORTEST), payload), bool(ttl & _DO), version=ttl >> 16 & 0xFF)
-            if not edns.version:
+            if length and not edns.version:
                 read = _read_options(edns, data[start:at])
                 if read is None:
                     return edns, False

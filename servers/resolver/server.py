@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -115,9 +116,16 @@ def program(settings: Settings) -> Program:
         datagrams = isinstance(where, InetEndpoint) and where.datagrams
         return by_datagrams(where, service) if datagrams else StreamServer(where, service)
 
+    def renew() -> None:
+        service.reload()
+        gc.freeze()
+
+    # A large zone is hundreds of thousands of objects in no circle: looking through them would keep clients waiting for
+    # tenths of a second, time and again.
+    gc.freeze()
     servers = listen(settings.bind, make)
     if servers:
-        servers[0].renew = service.reload
+        servers[0].renew = renew
     return Program(servers, _banner(settings, servers), collectors=[ResolverCollector(service)])
 
 

@@ -199,9 +199,10 @@ class Settings(ServerSettings):
     )
 
     def check(self) -> None:
-        """Read all the files."""
-        self.read_files()
+        """Look into the files as well, where that is all that is wanted: the service reads them anyway."""
         self.secondaries()
+        if self.check_config:
+            self.read_files()
 
     def read_files(self) -> Files:
         """Read all the files.

@@ -9,9 +9,9 @@ import struct
 from typing import TypeAlias
 
 from servers.resolver.generations import Generations
-from servers.resolver.message import Packed
 from servers.resolver.protocol import Fingerprint
 from servers.resolver.records import Answer
+from servers.resolver.response import Packed
 
 __all__ = ["Entry", "WireCache"]
 

@@ -305,6 +305,7 @@ def test_what_prometheus_is_told(serve: Serve, upstream: Upstream) -> None:
     resolver = serve(forward=(Route(ROOT, upstream.address),))
     resolver.ask("good.example.")
     resolver.ask("nxdomain.example.")
+    eventually(lambda: not resolver.service.waiting())
     found = {each.name: each.samples for each in ResolverCollector(resolver.service).collect()}
     assert found["resolver_datagrams_received"][0].value == 2
     codes = {each.labels["rcode"]: each.value for each in found["resolver_answers_made"]}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servers.resolver.message import Opt, pack, parse
+from servers.resolver.message import Opt, parse
 from servers.resolver.names import from_text
 from servers.resolver.records import Answer, RRset
+from servers.resolver.response import pack
 from servers.resolver.wirecache import Entry
 
 NAME = from_text("a.example.")

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
-from servers.resolver.message import Message, Opt, pack, parse
+from servers.resolver.message import Message, Opt, parse
 from servers.resolver.names import from_text, labels, parent
 from servers.resolver.records import Answer, Rcode, RRset, Type
+from servers.resolver.response import pack
 from tests.servers.resolver.client import receive, send
 
 GOOD = bytes([192, 0, 2, 1])
