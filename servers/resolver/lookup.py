@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from servers.resolver.exchanges import Exchanges, FailedError
+from servers.resolver.exchange import Datagram, FailedError, Stream
+from servers.resolver.exchanges import Exchanges
 from servers.resolver.message import FormatError, Message, Opt, parse, query
 from servers.resolver.records import Answer, Error, Rcode
 from servers.resolver.scrub import scrub
@@ -139,10 +140,11 @@ class Lookup:
         flags = _RD | (_CD if self._question.unchecked else 0)
         opt = Opt(do=self._question.signed) if edns else None
         packet = query(number, name, self._question.type, flags=flags, opt=opt)
-        exchange = self._exchanges.stream if stream else self._exchanges.datagram
+        exchange = Stream if stream else Datagram
         judge = partial(self._judge, number, name)
         asked = _Asked(upstream, now, stream, edns)
-        exchange(upstream.address, packet, judge, seconds, partial(self._heard, asked))
+        heard = partial(self._heard, asked)
+        exchange(self._exchanges, upstream.address, packet, judge, heard).start(seconds)
 
     def _judge(self, number: int, name: bytes, data: bytes) -> Message | bytes | None:
         """Tell whether octets are the answer: a message; or would be but for its letters: those it has."""

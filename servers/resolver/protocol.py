@@ -3,29 +3,23 @@
 ``read()`` makes a ``Query`` of it, or says that it must not be answered. Those are packets that are too short, and
 responses: an answer to those would be sent to whomever a forger names, or go to and fro between
 two servers for ever.
-
-``fingerprint()`` says in a microsecond whether a packet is one of the plain kind, and what makes its answer the same
-as another's: not the ID, the letters' case, a cookie or padding.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from servers.resolver.names import NAME_LIMIT
 from servers.resolver.records import ANY, CH, IN, Rcode, Type
 
-__all__ = ["COOKIE", "NSID", "Edns", "Fingerprint", "Query", "fingerprint", "read"]
-
-Fingerprint: TypeAlias = bytes | tuple[bytes, bool]
-"""What makes the answer to a packet the same as that to another one; with options, apart, and whether there is a cookie."""
+__all__ = ["COOKIE", "HEADER", "NSID", "Edns", "Query", "is_cookie", "read"]
 
 NSID, COOKIE = 3, 10
 """Options (RFC 5001, RFC 7873) that are answered; the others are ignored (RFC 6891, section 6.1.2)."""
 
-_HEADER = 12
+HEADER = 12
+"""Octets before the question."""
 _SHORTEST = 512
 """Octets of a UDP message that everybody can take (RFC 1035, section 2.3.4; RFC 6891, section 6.2.3)."""
 _QR, _OPCODE, _RD, _CD = 0x8000, 0x7800, 0x0100, 0x0010
@@ -34,8 +28,6 @@ _LABEL = 63
 _COUNTS = struct.Struct("!HHHHH")
 _RECORD = struct.Struct("!HHIH")
 _QUESTION_TAIL = struct.Struct("!HH")
-_OPT_LENGTH = 11
-_OPT_START = b"\0\0\x29"
 
 # Questions about the message, not about names: there is no answer to them (RFC 6895, section 3.1; RFC 8945).
 _META = {int(Type.OPT), int(Type.TSIG), 249}
@@ -117,7 +109,7 @@ def read(
     Returns:
         ``None`` for what must not be answered.
     """
-    if len(data) < _HEADER:
+    if len(data) < HEADER:
         return None
     flags, questions, answers, authorities, additionals = _COUNTS.unpack_from(data, 2)
     if flags & _QR:
@@ -130,7 +122,7 @@ def read(
     kind, rclass = _QUESTION_TAIL.unpack_from(data, end - 4) if legible and end is not None else (0, IN)
     query = Query(
         data[:2],
-        data[_HEADER:end] if legible else b"",
+        data[HEADER:end] if legible else b"",
         kind,
         rclass,
         recursion_desired=bool(flags & _RD),
@@ -169,47 +161,8 @@ def _problem(query: Query, questions: int, answers: int, authorities: int, *, pr
     return None if query.rclass in {IN, CH, ANY} else Rcode.REFUSED
 
 
-def fingerprint(data: bytes) -> tuple[Fingerprint, int, bytes] | None:
-    """Return what makes the answer to a packet the same as that to another one.
-
-    Returns:
-        The fingerprint, where the question ends, and the client's cookie; ``None``: it has to be read. The fingerprint
-        of a packet in small letters and without options is all of it but its ID.
-    """
-    # The name may hold a NUL, and then this is not its end; but then nothing has a fingerprint like that.
-    end = data.find(0, _HEADER) + 5
-    rest = len(data) - end
-    if end < _HEADER + 5:
-        return None
-    # The header is lowered with the name. That makes no two alike whose answers differ: of what is a letter there, only
-    # AD changes, which no answer depends on. Type and class are not: as letters, types 65 and 97 would be one.
-    plain = data[2 : end - 4].lower()
-    if rest == 0 or rest == _OPT_LENGTH:  # noqa: PLR1714 -- the hot path
-        return plain + data[end - 4 :], end, b""
-    if rest < _OPT_LENGTH or data[end : end + 3] != _OPT_START:
-        return None
-    cookie = _find_cookie(data, end + _OPT_LENGTH)
-    if cookie is None or int.from_bytes(data[end + 9 : end + 11], "big") != rest - _OPT_LENGTH:
-        return None
-    return (plain + data[end - 4 : end + 9], bool(cookie)), end, cookie
-
-
-def _find_cookie(data: bytes, at: int) -> bytes | None:
-    """Return the cookie among options, empty if there is none; ``None``: they have to be read."""
-    cookie = b""
-    while at + 4 <= len(data):
-        code, length = _QUESTION_TAIL.unpack_from(data, at)
-        at += 4 + length
-        if code == COOKIE:
-            if cookie or not _is_cookie(length):
-                return None
-            cookie = data[at - length : at]
-        elif code == NSID:
-            return None
-    return cookie if at == len(data) else None
-
-
-def _is_cookie(length: int) -> bool:
+def is_cookie(length: int) -> bool:
+    """Tell whether a cookie may have so many octets."""
     # RFC 7873, section 5.2.2: 8 octets of the client's, and then none or 8 to 32 of the server's.
     return length == 8 or 16 <= length <= 40  # noqa: PLR2004
 
@@ -229,7 +182,7 @@ def _name_end(data: bytes, at: int) -> int | None:
 
 def _questions_end(data: bytes, questions: int) -> int | None:
     """Return where the questions end, or ``None`` if they are none; there is one, but in what is refused."""
-    at = _HEADER
+    at = HEADER
     for _ in range(questions):
         end = _name_end(data, at)
         if end is None or end + 4 > len(data):
@@ -239,7 +192,7 @@ def _questions_end(data: bytes, questions: int) -> int | None:
 
 
 def _read_records(
-    data: bytes, at: int | None, others: int, additionals: int, payload: int
+    data: bytes, begin: int | None, others: int, additionals: int, payload: int
 ) -> tuple[Edns | None, bool]:
     """Read what follows the questions, ``others`` records before the additional ones.
 
@@ -248,12 +201,13 @@ def _read_records(
     """
     edns: Edns | None = None
     for index in range(others + additionals):
-        begin, end = at, None if at is None else _skip_name(data, at)
+        end = None if begin is None else _skip_name(data, begin)
         if begin is None or end is None or end + _RECORD.size > len(data):
             return edns, False
         kind, rclass, ttl, length = _RECORD.unpack_from(data, end)
-        start, at = end + _RECORD.size, end + _RECORD.size + length
-        if at > len(data):
+        start = end + _RECORD.size
+        stop: int = start + length
+        if stop > len(data):
             return edns, False
         if kind == Type.OPT:
             # RFC 6891, section 6.1.1: one, of the root, in the additional section.
@@ -261,11 +215,12 @@ def _read_records(
                 return edns or Edns(payload), False
             edns = Edns(min(max(rclass, _SHORTEST), payload), bool(ttl & _DO), version=ttl >> 16 & 0xFF)
             if length and not edns.version:
-                read = _read_options(edns, data[start:at])
+                read = _read_options(edns, data[start:stop])
                 if read is None:
                     return edns, False
                 edns = read
-    return edns, at == len(data)
+        begin = stop
+    return edns, begin == len(data)
 
 
 def _read_options(edns: Edns, options: bytes) -> Edns | None:
@@ -281,7 +236,7 @@ def _read_options(edns: Edns, options: bytes) -> Edns | None:
             nsid = True
         elif code == COOKIE and not cookie:
             cookie = options[at - length : at]
-            if not _is_cookie(length):
+            if not is_cookie(length):
                 return None
     return replace(edns, nsid=nsid, cookie=cookie)
 

@@ -16,14 +16,14 @@ from dataclasses import replace
 
 from servers.resolver.cookies import CLIENT_COOKIE, Cookies
 from servers.resolver.message import PAYLOAD, Opt
-from servers.resolver.protocol import NSID, Query, fingerprint, read
+from servers.resolver.protocol import NSID, Query, read
 from servers.resolver.records import ANY, Answer, Rcode, Type
 from servers.resolver.response import Packed, pack
 from servers.resolver.steps import Step, chain
 from servers.resolver.steps.access import AccessList
 from servers.resolver.steps.rate import RateLimit
 from servers.resolver.transfer import Transfers
-from servers.resolver.wirecache import Entry, WireCache
+from servers.resolver.wirecache import Entry, WireCache, fingerprint
 
 __all__ = ["Reply", "Resolver"]
 

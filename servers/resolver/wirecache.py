@@ -1,6 +1,8 @@
 """Answers as octets: a question that was answered a moment ago costs a look into a table, and no dnslib.
 
-What is kept says for itself how long it is good for, and counts its TTLs down in the octets.
+``fingerprint()`` says in a microsecond whether a packet is one of the plain kind, and what makes its answer the same as
+another's: not the ID, the letters' case, a cookie or padding. What is kept says for itself how long it is good for, and
+counts its TTLs down in the octets.
 """
 
 from __future__ import annotations
@@ -9,17 +11,63 @@ import struct
 from typing import TypeAlias
 
 from servers.resolver.generations import Generations
-from servers.resolver.protocol import Fingerprint
+from servers.resolver.protocol import COOKIE, HEADER, NSID, is_cookie
 from servers.resolver.records import Answer
 from servers.resolver.response import Packed
 
-__all__ = ["Entry", "WireCache"]
+__all__ = ["Entry", "Fingerprint", "WireCache", "fingerprint"]
+
+Fingerprint: TypeAlias = bytes | tuple[bytes, bool]
+"""What makes the answer to a packet the same as that to another one; with options, apart, and whether there is a cookie."""
 
 
 WireCache: TypeAlias = Generations[Fingerprint, "Entry"]
 """By the fingerprints of the packets that were answered."""
 
 _TTL = struct.Struct("!HHIH")
+_OPTION = struct.Struct("!HH")
+_OPT_LENGTH = 11
+_OPT_START = b"\0\0\x29"
+
+
+def fingerprint(data: bytes) -> tuple[Fingerprint, int, bytes] | None:
+    """Return what makes the answer to a packet the same as that to another one.
+
+    Returns:
+        The fingerprint, where the question ends, and the client's cookie; ``None``: it has to be read. The fingerprint
+        of a packet in small letters and without options is all of it but its ID.
+    """
+    # The name may hold a NUL, and then this is not its end; but then nothing has a fingerprint like that.
+    end = data.find(0, HEADER) + 5
+    rest = len(data) - end
+    if end < HEADER + 5:
+        return None
+    # The header is lowered with the name. That makes no two alike whose answers differ: of what is a letter there, only
+    # AD changes, which no answer depends on. Type and class are not: as letters, types 65 and 97 would be one.
+    plain = data[2 : end - 4].lower()
+    if rest == 0 or rest == _OPT_LENGTH:  # noqa: PLR1714 -- the hot path
+        return plain + data[end - 4 :], end, b""
+    if rest < _OPT_LENGTH or data[end : end + 3] != _OPT_START:
+        return None
+    cookie = _find_cookie(data, end + _OPT_LENGTH)
+    if cookie is None or int.from_bytes(data[end + 9 : end + 11], "big") != rest - _OPT_LENGTH:
+        return None
+    return (plain + data[end - 4 : end + 9], bool(cookie)), end, cookie
+
+
+def _find_cookie(data: bytes, at: int) -> bytes | None:
+    """Return the cookie among options, empty if there is none; ``None``: they have to be read."""
+    cookie = b""
+    while at + 4 <= len(data):
+        code, length = _OPTION.unpack_from(data, at)
+        at += 4 + length
+        if code == COOKIE:
+            if cookie or not is_cookie(length):
+                return None
+            cookie = data[at - length : at]
+        elif code == NSID:
+            return None
+    return cookie if at == len(data) else None
 
 
 class Entry:

@@ -31,8 +31,8 @@ OVERLOADED = Answer(Rcode.SERVFAIL, error=(Error.NOT_READY, ""), kind=b"overload
 class _Wait:
     """A question under way, and who waits for its answer."""
 
-    outcome: Future[Answer | None] = field(default_factory=Future)
-    clients: list[str] = field(default_factory=list)
+    outcome: Future[Answer | None] = field(default_factory=Future[Answer | None])
+    clients: list[str] = field(default_factory=list[str])
 
 
 class Forward:

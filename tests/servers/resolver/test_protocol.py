@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from servers.resolver.message import Opt, query
 from servers.resolver.names import from_text, join
-from servers.resolver.protocol import Edns, fingerprint, read
+from servers.resolver.protocol import Edns, read
 from servers.resolver.records import Rcode
+from servers.resolver.wirecache import fingerprint
 
 WWW = from_text("www.example.org.")
 GOOD = query(7, WWW, 1, flags=0x0100)
