@@ -75,6 +75,16 @@ class _Exchange(Generic[ResultT]):
     def _send(self, sock: socket.socket) -> None:
         raise NotImplementedError
 
+    def _received(self, sock: socket.socket) -> bytes | None:
+        """Return what has come; ``None`` if nothing has, or nothing ever will."""
+        try:
+            return sock.recv(_LARGEST)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._end(FailedError(error.strerror or str(error)))
+            return None
+
     def _end(self, result: ResultT | FailedError) -> None:
         if self._over:
             return
@@ -109,12 +119,8 @@ class Datagram(_Exchange[ResultT]):
         self._exchanges.watch(sock, selectors.EVENT_READ, lambda: self._receive(sock))
 
     def _receive(self, sock: socket.socket) -> None:
-        try:
-            data = sock.recv(_LARGEST)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(FailedError(error.strerror or str(error)))
+        data = self._received(sock)
+        if data is None:
             return
         result = self._judge(data)
         if result is not None:
@@ -157,12 +163,8 @@ class Stream(_Exchange[ResultT]):
         self._exchanges.watch(sock, selectors.EVENT_WRITE, write)
 
     def _receive(self, sock: socket.socket, received: bytearray) -> None:
-        try:
-            data = sock.recv(_LARGEST)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(FailedError(error.strerror or str(error)))
+        data = self._received(sock)
+        if data is None:
             return
         received += data
         size = int.from_bytes(received[:2], "big") + 2

@@ -102,22 +102,20 @@ def tag(tokens: Tokens) -> bytes:
     return data
 
 
-def ipv4(tokens: Tokens) -> bytes:
-    """Read an IPv4 address."""
-    text = tokens.next("an address")
-    try:
-        return ipaddress.IPv4Address(text).packed
-    except ValueError:
-        raise DataError(f"{text!r} is no IPv4 address") from None
+def _address(
+    kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], what: str
+) -> Callable[[Tokens], bytes]:
+    def read(tokens: Tokens) -> bytes:
+        text = tokens.next("an address")
+        try:
+            return kind(text).packed
+        except ValueError:
+            raise DataError(f"{text!r} is no {what} address") from None
+
+    return read
 
 
-def ipv6(tokens: Tokens) -> bytes:
-    """Read an IPv6 address."""
-    text = tokens.next("an address")
-    try:
-        return ipaddress.IPv6Address(text).packed
-    except ValueError:
-        raise DataError(f"{text!r} is no IPv6 address") from None
+ipv4, ipv6 = _address(ipaddress.IPv4Address, "IPv4"), _address(ipaddress.IPv6Address, "IPv6")
 
 
 def _unhex(text: str) -> bytes:

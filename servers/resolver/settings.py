@@ -139,7 +139,7 @@ class Settings(ServerSettings):
         form="[DOMAIN=]HOST:PORT",
         group="Answers",
     )
-    version: str = setting("", "what to say to version.bind; empty: nothing", group="Answers")
+    version: str = setting("resolver", "what to say to version.bind; empty: nothing", group="Answers")
     nsid: str = setting(
         "",
         "what to call this server, for those who ask (RFC 5001)",

@@ -146,12 +146,13 @@ def test_special_names(serve: Serve, name: str, rcode: int) -> None:
 
 def test_who_it_is(serve: Serve) -> None:
     """The server says what it is called, as far as it is set, and its kind in class CH."""
+    assert b"\x08resolver" in serve().exchange(query(1, from_text("version.bind."), Type.TXT)[:-1] + b"\3")
     resolver = serve(version="resolver 1", nsid="here")
     packet = bytearray(query(1, from_text("version.bind."), Type.TXT))
     packet[-1] = 3
     assert b"\x0aresolver 1" in resolver.exchange(bytes(packet))
     assert resolver.ask("localhost.", opt=Opt(options=((NSID, b""),))).opt == Opt(options=((NSID, b"here"),))
-    other = serve()
+    other = serve(version="")
     assert other.exchange(bytes(packet))[3] & 0xF == Rcode.REFUSED
     assert other.ask("localhost.", opt=Opt(options=((NSID, b""),))).opt == Opt()
 
