@@ -7,6 +7,7 @@ the question in other letters            the same one by a connection, and from 
 FORMERR, NOTIMP, BADVERS                 the same one without EDNS (RFC 6891, section 6.2.2)
 SERVFAIL, REFUSED, a referral            the next one; it may know better
 NOERROR, NXDOMAIN                        the answer
+YXDOMAIN                                 that a name got too long by a DNAME (RFC 6672, section 3.2)
 ======================================  ============================================================================
 """
 
@@ -210,6 +211,9 @@ class Lookup:
             if answer is not None:
                 self._done(answer)
                 return
+        if message.rcode == Rcode.YXDOMAIN:
+            self._done(Answer(Rcode.YXDOMAIN))
+            return
         self._failure = Answer(Rcode.SERVFAIL, error=(Error.NETWORK_ERROR, ""))
         if self._plan and self._plan[0][1] == 0:
             self._ask_next()

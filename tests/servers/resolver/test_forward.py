@@ -273,6 +273,20 @@ def test_denials(serve: Serve, upstream: Upstream) -> None:
     assert upstream.asked[from_text("nodata.sub.example.")] == 2
 
 
+def test_names_that_get_too_long(serve: Serve, upstream: Upstream) -> None:
+    """That a name got too long on the way is passed on."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("yxdomain.example.").rcode == Rcode.YXDOMAIN
+
+
+def test_zones_are_not_fetched_for_others(serve: Serve, upstream: Upstream) -> None:
+    """Whole zones are not asked for upstream."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    for kind in ("AXFR", "IXFR"):
+        assert resolver.ask("good.example.", kind).rcode == Rcode.REFUSED
+    assert not upstream.seen
+
+
 def test_who_does_not_want_to_wait_gets_nothing(serve: Serve, upstream: Upstream) -> None:
     """Without RD nobody is asked, and the cache stays private; strangers get nothing either way."""
     resolver = serve(forward=(Route(ROOT, upstream.address),))

@@ -130,6 +130,7 @@ class Upstream:
             "servfail": lambda: [_reply(query, Answer(Rcode.SERVFAIL))],
             "refused": lambda: [_reply(query, Answer(Rcode.REFUSED))],
             "nxdomain": lambda: [_reply(query, Answer(Rcode.NXDOMAIN, authority=(soa,)))],
+            "yxdomain": lambda: [_reply(query, Answer(Rcode.YXDOMAIN))],
             "nodata": lambda: [_reply(query, Answer(authority=(soa,)))],
             "referral": lambda: [
                 _reply(query, Answer(authority=(RRset(from_text("example."), 2, 60, (VICTIM,)),)))
