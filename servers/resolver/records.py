@@ -120,6 +120,11 @@ class Answer:
     """Whether the same question has the same answer until what is configured changes."""
 
     @property
+    def sort(self) -> bytes:
+        """What it counts as when rates are limited."""
+        return self.kind or bytes([self.rcode & 0xFF])
+
+    @property
     def is_referral(self) -> bool:
         """Whether it says who knows, rather than what."""
         return bool(self.authority) and self.authority[0].type == Type.NS

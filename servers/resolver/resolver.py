@@ -95,10 +95,12 @@ class Resolver:
         if entry is None:
             return self._quickly_read(data, client, now, known=known)
         whole = entry.whole(now)
-        limited = entry.answer if known or whole is None else self._rate.limited(client, entry.answer)
-        if limited is entry.answer:
-            return whole and data[:2] + whole
-        return b"" if limited is None else entry.cut(data[:2])
+        if whole is None:
+            return None
+        allowed = known or self._rate.allows(client, entry.sort)
+        if allowed:
+            return data[:2] + whole
+        return b"" if allowed is None else entry.cut(data[:2])
 
     def _quickly_read(self, data: bytes, client: str, now: float, *, known: bool) -> bytes | None:
         mark = fingerprint(data)
@@ -108,10 +110,10 @@ class Resolver:
             return None
         _, end, cookie = mark
         option, good = self._cookies.check(client, cookie) if cookie else (b"", False)
-        limited = entry.answer if known or good else self._rate.limited(client, entry.answer)
-        if limited is entry.answer:
+        allowed = known or good or self._rate.allows(client, entry.sort)
+        if allowed:
             return packed.reply(data[:2], data[12:end], option)
-        return b"" if limited is None else packed.cut(data[:2], data[12:end], option)
+        return b"" if allowed is None else packed.cut(data[:2], data[12:end], option)
 
     def receive(self, data: bytes, client: str, reply: Reply, *, stream: bool = False) -> None:
         """Answer a packet, now or later; it never raises for the sake of the packet.

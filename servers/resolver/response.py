@@ -24,7 +24,6 @@ class Packed:
     """From the flags to the last of the counts."""
     tail: bytes
     """What follows the question."""
-    truncated: bool
     opt: int
     """Where the OPT, which is the last record, has its length, in ``tail``; 0 if there is none."""
 
@@ -96,4 +95,4 @@ def pack(
     flags |= answer.rcode & 0xF | (_TC if truncated else 0)
     head = struct.pack("!HHHHH", flags, *counts)
     body = bytes(writer.data[_QUESTION + len(question) :])
-    return Packed(head, body + tail, truncated, len(body) + 9 if opt is not None else 0)
+    return Packed(head, body + tail, len(body) + 9 if opt is not None else 0)

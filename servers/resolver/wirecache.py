@@ -80,22 +80,34 @@ class Entry:
         now: when they were packed, in seconds.
     """
 
-    __slots__ = ("_aged", "_born", "_expires", "_lasting", "_offsets", "_packed", "_question", "answer")
+    # Flat, since there are thousands, and the garbage collector looks at each object that holds others.
+    __slots__ = (
+        "_aged",
+        "_born",
+        "_expires",
+        "_head",
+        "_lasting",
+        "_offsets",
+        "_opt",
+        "_question",
+        "_tail",
+        "sort",
+    )
 
     def __init__(self, packed: Packed, question: bytes, answer: Answer, now: float) -> None:
-        self.answer = answer
-        self._packed = packed
+        self.sort = answer.sort
+        self._head, self._tail, self._opt = packed.head, packed.tail, packed.opt
         self._question = question[:-4].lower() + question[-4:]
         self._lasting = answer.lasting
         self._born = int(now)
         self._expires = self._born + min(answer.ttls(), default=0)
         self._offsets = () if answer.lasting else _ttl_offsets(packed)
         # At once, as several threads may look: the second, and the octets as they are in it.
-        self._aged = (self._born, packed, self._whole(packed))
+        self._aged = (self._born, packed.tail, packed.head + self._question + packed.tail)
 
     def at(self, now: float) -> Packed | None:
-        """Return the octets as they are at some time; ``None``: they are too old."""
-        return self._aged[1] if self.whole(now) else None
+        """Return the answer as it is at some time; ``None``: it is too old."""
+        return Packed(self._head, self._aged[1], self._opt) if self.whole(now) else None
 
     def whole(self, now: float) -> bytes | None:
         """Return all of the message but its ID, for whom asks in small letters."""
@@ -105,22 +117,18 @@ class Entry:
             return None
         second, _, whole = self._aged
         if int(now) != second:
-            second, packed = int(now), self._packed
-            tail = bytearray(packed.tail)
+            second, aged = int(now), bytearray(self._tail)
             for offset in self._offsets:
-                ttl = int.from_bytes(tail[offset : offset + 4], "big") - (second - self._born)
-                tail[offset : offset + 4] = max(ttl, 0).to_bytes(4, "big")
-            packed = Packed(packed.head, bytes(tail), packed.truncated, packed.opt)
-            whole = self._whole(packed)
-            self._aged = (second, packed, whole)
+                ttl = int.from_bytes(aged[offset : offset + 4], "big") - (second - self._born)
+                aged[offset : offset + 4] = max(ttl, 0).to_bytes(4, "big")
+            tail = bytes(aged)
+            whole = self._head + self._question + tail
+            self._aged = (second, tail, whole)
         return whole
 
     def cut(self, number: bytes) -> bytes:
         """Return the message with nothing in it but what says to ask again by a connection."""
-        return self._packed.cut(number, self._question)
-
-    def _whole(self, packed: Packed) -> bytes:
-        return packed.head + self._question + packed.tail
+        return Packed(self._head, self._tail, self._opt).cut(number, self._question)
 
 
 def _ttl_offsets(packed: Packed) -> tuple[int, ...]:

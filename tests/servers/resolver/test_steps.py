@@ -165,16 +165,19 @@ def test_rates() -> None:
     now = [100.0]
     limit = RateLimit(3, 2, lambda: now[0])
     answer, other = Answer(kind=b"a"), Answer(kind=b"b")
-    got = [limit.limited("192.0.2.1", answer) for _ in range(7)]
-    assert got[:3] == [answer] * 3
-    assert [each if each is None else each.truncated for each in got[3:]] == [None, True, None, True]
-    assert limit.limited("192.0.2.200", answer) is None
-    assert limit.limited("192.0.3.1", answer) is answer
-    assert limit.limited("192.0.2.1", other) is other
+
+    def got(client: str, answer: Answer) -> object:
+        outcome = limit(Query(b"", client=client), lambda _: answer)
+        return outcome.truncated if isinstance(outcome, Answer) else outcome
+
+    assert [got("192.0.2.1", answer) for _ in range(7)] == [False] * 3 + [None, True, None, True]
+    assert got("192.0.2.200", answer) is None
+    assert got("192.0.3.1", answer) is False
+    assert got("192.0.2.1", other) is False
     known = Query(b"", client="192.0.2.1", known=True)
     assert limit(known, lambda _: answer) is answer
     now[0] += 1
-    assert limit.limited("192.0.2.1", answer) is answer
+    assert got("192.0.2.1", answer) is False
 
 
 def test_rates_by_memory(serve: Serve, folder: Path) -> None:

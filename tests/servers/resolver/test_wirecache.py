@@ -47,4 +47,4 @@ def test_lasting_answers() -> None:
     """What lasts until the settings change has the TTLs it has."""
     answer = Answer(answer=(RRset(NAME, 1, 5, (b"\1\2\3\4",)),), lasting=True)
     packed = pack(answer, QUESTION, 0x8180)
-    assert Entry(packed, QUESTION, answer, 100.0).at(1e9) is packed
+    assert Entry(packed, QUESTION, answer, 100.0).at(1e9) == packed
