@@ -20,7 +20,6 @@ __all__ = ["Entry", "Fingerprint", "WireCache", "fingerprint"]
 Fingerprint: TypeAlias = bytes | tuple[bytes, bool]
 """What makes the answer to a packet the same as that to another one; with options, apart, and whether there is a cookie."""
 
-
 WireCache: TypeAlias = Generations[Fingerprint, "Entry"]
 """By the fingerprints of the packets that were answered."""
 

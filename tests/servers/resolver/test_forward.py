@@ -279,6 +279,16 @@ def test_names_that_get_too_long(serve: Serve, upstream: Upstream) -> None:
     assert resolver.ask("yxdomain.example.").rcode == Rcode.YXDOMAIN
 
 
+def test_special_names_are_not_asked_about(serve: Serve, upstream: Upstream) -> None:
+    """Upstream servers hear nothing of special names, unless somebody has said that they know them; tests may be theirs."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("good.invalid.").rcode == Rcode.NXDOMAIN
+    assert not upstream.seen
+    assert resolver.ask("good.test.").answer
+    resolver = serve(forward=(Route(from_text("invalid."), upstream.address),))
+    assert resolver.ask("good.invalid.").answer
+
+
 def test_zones_are_not_fetched_for_others(serve: Serve, upstream: Upstream) -> None:
     """Whole zones are not asked for upstream."""
     resolver = serve(forward=(Route(ROOT, upstream.address),))
