@@ -43,6 +43,8 @@ class _Exchange(Generic[ResultT]):
         done: told the answer, or why there is none.
     """
 
+    _kind: socket.SocketKind
+
     def __init__(
         self,
         exchanges: Exchanges,
@@ -70,6 +72,16 @@ class _Exchange(Generic[ResultT]):
         self._exchanges.later(seconds, lambda: self._end(FailedError("timed out")))
 
     def _open(self) -> socket.socket:
+        sock = socket.socket(_family(self._address), self._kind)
+        sock.setblocking(False)
+        try:
+            self._connect(sock)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _connect(self, sock: socket.socket) -> None:
         raise NotImplementedError
 
     def _send(self, sock: socket.socket) -> None:
@@ -98,21 +110,15 @@ class _Exchange(Generic[ResultT]):
 class Datagram(_Exchange[ResultT]):
     """By a datagram."""
 
+    _kind = socket.SOCK_DGRAM
     _wrong = 0
 
-    def _open(self) -> socket.socket:
-        sock = socket.socket(_family(self._address), socket.SOCK_DGRAM)
-        sock.setblocking(False)
-        try:
-            for _ in range(_PORT_TRIALS):
-                with contextlib.suppress(OSError):
-                    sock.bind(("", _LOWEST_PORT + secrets.randbelow(65536 - _LOWEST_PORT)))
-                    break
-            sock.connect(self._address)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+    def _connect(self, sock: socket.socket) -> None:
+        for _ in range(_PORT_TRIALS):
+            with contextlib.suppress(OSError):
+                sock.bind(("", _LOWEST_PORT + secrets.randbelow(65536 - _LOWEST_PORT)))
+                break
+        sock.connect(self._address)
 
     def _send(self, sock: socket.socket) -> None:
         sock.send(self._packet)
@@ -134,16 +140,11 @@ class Datagram(_Exchange[ResultT]):
 class Stream(_Exchange[ResultT]):
     """By a connection."""
 
-    def _open(self) -> socket.socket:
-        sock = socket.socket(_family(self._address), socket.SOCK_STREAM)
-        sock.setblocking(False)
-        try:
-            with contextlib.suppress(BlockingIOError):
-                sock.connect(self._address)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+    _kind = socket.SOCK_STREAM
+
+    def _connect(self, sock: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(self._address)
 
     def _send(self, sock: socket.socket) -> None:
         left = bytearray(len(self._packet).to_bytes(2, "big") + self._packet)
