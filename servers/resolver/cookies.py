@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from servers.resolver.protocol import COOKIE
 
-__all__ = ["Cookies", "siphash"]
+__all__ = ["CLIENT_COOKIE", "Cookies", "siphash"]
 
 _VERSION = b"\1\0\0\0"
-_CLIENT = 8
+CLIENT_COOKIE = 8
+"""Octets of a cookie that are the client's; what follows is the server's."""
 _OPTION = struct.Struct("!HH")
 # RFC 9018, section 4.3: an hour old at most, five minutes ahead, and renewed after half an hour.
 _OLDEST, _AHEAD, _RENEWED = 3600, 300, 1800
@@ -54,13 +55,13 @@ class Cookies:
                 self._good[client, cookie] = stamp
         good = stamp is not None and -_AHEAD <= now - stamp <= _OLDEST
         if stamp is None or not 0 <= now - stamp <= _RENEWED:
-            cookie = self._make(client, cookie[:_CLIENT], now)
+            cookie = self._make(client, cookie[:CLIENT_COOKIE], now)
         return _OPTION.pack(COOKIE, len(cookie)) + cookie, good
 
     def _stamp(self, client: str, cookie: bytes) -> int | None:
         """Return when this server made the cookie, or ``None`` if it did not."""
         stamp = int.from_bytes(cookie[12:16], "big")
-        return stamp if cookie == self._make(client, cookie[:_CLIENT], stamp) else None
+        return stamp if cookie == self._make(client, cookie[:CLIENT_COOKIE], stamp) else None
 
     def _make(self, client: str, part: bytes, stamp: int) -> bytes:
         data = part + _VERSION + struct.pack("!I", stamp & 0xFFFFFFFF)

@@ -7,6 +7,7 @@ the question in other letters            the same one by a connection, and from 
 FORMERR, NOTIMP, BADVERS                 the same one without EDNS (RFC 6891, section 6.2.2)
 SERVFAIL, REFUSED, a referral            the next one; it may know better
 NOERROR, NXDOMAIN                        the answer
+YXDOMAIN                                 that a name got too long by a DNAME (RFC 6672, section 3.2)
 ======================================  ============================================================================
 """
 
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from servers.resolver.exchanges import Exchanges, FailedError
+from servers.resolver.exchange import Datagram, FailedError, Stream
+from servers.resolver.exchanges import Exchanges
 from servers.resolver.message import FormatError, Message, Opt, parse, query
 from servers.resolver.records import Answer, Error, Rcode
 from servers.resolver.scrub import scrub
@@ -30,6 +33,9 @@ __all__ = ["Lookup", "Question"]
 _PATIENCE = 4.5
 # Exchanges for one question; whatever servers say, it comes to an end (RFC 9520, section 3.1).
 _MOST_EXCHANGES = 12
+# RFC 9520, section 3.1: no server is asked more than three times by one transport.
+_ROUNDS = 3
+_HEADER = 12
 _RD, _CD, _QR, _TC, _OPCODE = 0x0100, 0x0010, 0x8000, 0x0200, 0x7800
 _CASE = 0x20
 _WITHOUT_EDNS = {Rcode.FORMERR, Rcode.NOTIMP, Rcode.BADVERS}
@@ -88,9 +94,11 @@ class Lookup:
         self._deadline = now + _PATIENCE
         # The quickest first, so that the others are asked only when it is silent.
         awake = [each for each in upstreams if not each.rests(now)]
-        self._upstreams = sorted(awake, key=lambda each: each.trip or 0.0)
+        ordered = sorted(awake, key=lambda each: each.trip or 0.0)
+        rounds = [(each, number) for number in range(_ROUNDS) for each in ordered]
+        self._plan = deque(rounds[:_MOST_EXCHANGES])
         self._exchanged = 0
-        self._turn = 0
+        self._tries = Counter[tuple[tuple[str, int], bool]]()
         self._silent = set[tuple[str, int]]()
         self._failure = Answer(Rcode.SERVFAIL, error=(Error.NO_REACHABLE_AUTHORITY, ""))
 
@@ -100,15 +108,14 @@ class Lookup:
 
     def _ask_next(self) -> None:
         left = self._deadline - self._clock()
-        if not self._upstreams or left <= 0 or self._exchanged >= _MOST_EXCHANGES:
+        if not self._plan or left <= 0 or self._exchanged >= _MOST_EXCHANGES:
             self._done(self._failure)
             return
-        upstream = self._upstreams[self._turn % len(self._upstreams)]
-        attempt = self._turn // len(self._upstreams)
-        self._turn += 1
+        upstream, number = self._plan.popleft()
+        # The last one gets all the time there is: it may be asking others itself.
+        seconds = min(upstream.patience(number), left) if self._plan else left
         # Some drop what has EDNS; who wants signatures cannot do without.
-        bare = attempt > 0 and not self._question.signed
-        self._ask(upstream, min(upstream.patience(attempt), left), bare=bare)
+        self._ask(upstream, seconds, bare=number > 0 and not self._question.signed)
 
     def _ask(
         self,
@@ -121,6 +128,10 @@ class Lookup:
     ) -> None:
         """Ask one server once; by a connection, in small letters, without EDNS."""
         self._exchanged += 1
+        self._tries[upstream.address, stream] += 1
+        if self._exchanged > _MOST_EXCHANGES or self._tries[upstream.address, stream] > _ROUNDS:
+            self._ask_next()
+            return
         now = self._clock()
         edns = upstream.speaks_edns(now) and not bare
         name = self._question.name
@@ -130,13 +141,19 @@ class Lookup:
         flags = _RD | (_CD if self._question.unchecked else 0)
         opt = Opt(do=self._question.signed) if edns else None
         packet = query(number, name, self._question.type, flags=flags, opt=opt)
-        exchange = self._exchanges.stream if stream else self._exchanges.datagram
+        exchange = Stream if stream else Datagram
         judge = partial(self._judge, number, name)
         asked = _Asked(upstream, now, stream, edns)
-        exchange(upstream.address, packet, judge, seconds, partial(self._heard, asked))
+        heard = partial(self._heard, asked)
+        exchange(self._exchanges, upstream.address, packet, judge, heard).start(seconds)
 
     def _judge(self, number: int, name: bytes, data: bytes) -> Message | bytes | None:
         """Tell whether octets are the answer: a message; or would be but for its letters: those it has."""
+        size = len(name)
+        if data[_HEADER : _HEADER + size] == name:
+            # What points into the question shall not have the letters that were made up for it.
+            data = data[:_HEADER] + self._question.name + data[_HEADER + size :]
+            name = self._question.name
         try:
             message = parse(data)
         except FormatError:
@@ -178,7 +195,7 @@ class Lookup:
         """Go on without an answer."""
         upstream = asked.upstream
         # Where no connection is to be had, small letters by datagrams must do.
-        if asked.stream and not upstream.keeps_case(now) and left > 0 and self._exchanged < _MOST_EXCHANGES:
+        if asked.stream and not upstream.keeps_case(now) and left > 0:
             self._ask(upstream, min(upstream.patience(0), left), small=True)
             return
         # Once: that it has no answer to this question does not say that it has none to any.
@@ -194,8 +211,11 @@ class Lookup:
             if answer is not None:
                 self._done(answer)
                 return
+        if message.rcode == Rcode.YXDOMAIN:
+            self._done(Answer(Rcode.YXDOMAIN))
+            return
         self._failure = Answer(Rcode.SERVFAIL, error=(Error.NETWORK_ERROR, ""))
-        if self._turn < len(self._upstreams):
+        if self._plan and self._plan[0][1] == 0:
             self._ask_next()
         else:
             self._done(self._failure)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.resolver.names import BadNameError, from_text
-from servers.resolver.rdata import DataError, Tokens, from_tokens, seconds, type_number
+from servers.resolver.rdata import from_tokens, type_number
+from servers.resolver.tokens import DataError, Tokens, seconds
 
 __all__ = ["MasterFileError", "Record", "read"]
 
@@ -128,12 +129,10 @@ def _scan(path: Path, text: str) -> Iterator[tuple[str, _Word]]:
                 raise MasterFileError(f"{path}:{number}:{at + 1}", why)
             kind = str(found.lastgroup)
             if kind in {"quoted", "plain"}:
-                # RFC 9460, section 2.1: the value of a parameter may be in quotes of its own.
-                word = (
-                    re.sub(r'^([^"\\]*=)"(.*)"$', r"\1\2", found["plain"])
-                    if kind == "plain"
-                    else found["text"]
-                )
+                word = found["text"] if kind == "quoted" else found["plain"]
+                if kind == "plain" and '"' in word:
+                    # RFC 9460, section 2.1: the value of a parameter may be in quotes of its own.
+                    word = re.sub(r'^([^"\\]*=)"(.*)"$', r"\1\2", word)
                 yield kind, _Word(word, number, at + 1, kind == "quoted")
             elif kind != "comment":
                 yield line[at] if kind == "bracket" else " ", _Word(line[at], number, at + 1)

@@ -7,8 +7,8 @@ dnslib has the layout of headers and questions, and the buffer. What it is carel
   section 4); there is one OPT at most, read to its last octet (RFC 6891); nothing follows the last record;
 - whatever is wrong is a ``FormatError``, and nothing else is ever raised.
 
-Writing: no pointer leads further than one can, names in data are compressed only in types of RFC 1035, what does not
-fit is left out set by set (RFC 2181, section 9; RFC 9471), and the question and OPT stay.
+Writing: no pointer leads further than one can, and names in data are compressed only in types of RFC 1035. ``response``
+writes what servers say by it.
 """
 
 # dnslib has no types: pyright would see it through its sources, and half of what it sees is unknown.
@@ -26,10 +26,11 @@ from dnslib import DNSError, DNSHeader, DNSLabel, DNSQuestion
 from dnslib.buffer import BufferError as PastTheEndError
 from dnslib.label import DNSBuffer, DNSLabelError
 
-from servers.resolver.names import NAME_LIMIT, ROOT, BadNameError, join, labels, parent
-from servers.resolver.records import IN, Answer, RRset, Type
+from servers.resolver.layout import COMPRESSED, NAMES, NAPTR, RESTS
+from servers.resolver.names import NAME_LIMIT, ROOT, BadNameError, join, labels
+from servers.resolver.records import IN, RRset, Type
 
-__all__ = ["PAYLOAD", "FormatError", "Message", "Opt", "Packed", "pack", "parse", "query"]
+__all__ = ["PAYLOAD", "FormatError", "Message", "Opt", "Writer", "pack_opt", "parse", "query", "uncompressed"]
 
 PAYLOAD = 1232
 """Octets of a UDP message that no network on the way breaks in two (RFC 9715, section 3)."""
@@ -45,16 +46,6 @@ _QUESTION = 12  # where it begins
 _RECORD = struct.Struct("!HHIH")
 _OPT = struct.Struct("!BHHBBHH")
 _ASIDE = struct.Struct("!HH")
-
-# Where names are in the data of a type: octets before the first, and how many there are. Those of RFC 1035, which may
-# be compressed, and those that may have been by mistake (RFC 3597, section 4).
-_ONE, _TWO, _AFTER_NUMBER = (0, 1), (0, 2), (2, 1)
-_COMPRESSED = dict.fromkeys((2, 3, 4, 5, 7, 8, 9, 12), _ONE) | {6: _TWO, 14: _TWO, 15: _AFTER_NUMBER}
-_LATER = {17: _TWO, 18: _AFTER_NUMBER, 21: _AFTER_NUMBER, 24: (18, 1), 26: (2, 2), 30: _ONE, 33: (6, 1)}
-_NAMES = {**_COMPRESSED, **_LATER, 36: _AFTER_NUMBER, 39: _ONE}
-# Octets after the names, where a type has always as many: A, NS, CNAME, SOA, PTR, MX, AAAA, SRV, DNAME.
-_RESTS = {1: 4, 2: 0, 5: 0, 6: 20, 12: 0, 15: 0, 28: 16, 33: 0, 39: 0}
-_NAPTR = 35
 
 
 class FormatError(ValueError):
@@ -150,7 +141,7 @@ class _Reader(DNSBuffer):  # type: ignore[misc] # dnslib has no types
 
     def rdata(self, kind: int, end: int) -> bytes:
         """Read the data of a record, which ends at ``end``."""
-        if kind == _NAPTR and self.offset != end:
+        if kind == NAPTR and self.offset != end:
             start = self.offset
             self.get(4)
             for _ in range(3):
@@ -158,18 +149,18 @@ class _Reader(DNSBuffer):  # type: ignore[misc] # dnslib has no types
             before, count = self.offset - start, 1
             self.offset = start
         else:
-            before, count = _NAMES.get(kind, (0, 0))
+            before, count = NAMES.get(kind, (0, 0))
         if self.offset == end:
             return b""  # an RRset of an UPDATE (RFC 2136, section 2.4), or of an unknown type
         data = bytes(self.get(before)) + b"".join([self.name() for _ in range(count)])
         rest = end - self.offset
         # get() with less than nothing would step back.
-        if rest < 0 or rest != _RESTS.get(kind, rest):
+        if rest < 0 or rest != RESTS.get(kind, rest):
             raise FormatError("data that is shorter or longer than it says")
         return data + bytes(self.get(rest))
 
 
-class _Writer(DNSBuffer):  # type: ignore[misc] # dnslib has no types
+class Writer(DNSBuffer):  # type: ignore[misc] # dnslib has no types
     """dnslib's buffer, with names compressed as far as pointers lead, and told apart by the octets in them."""
 
     data: bytearray
@@ -196,7 +187,7 @@ class _Writer(DNSBuffer):  # type: ignore[misc] # dnslib has no types
 
     def rrset(self, rrset: RRset, question: bytes) -> None:
         """Write all records of a set."""
-        layout = _COMPRESSED.get(rrset.type)
+        layout = COMPRESSED.get(rrset.type)
         asked = rrset.name.lower() == question
         if asked and layout is None:
             self.data += rrset.packed
@@ -228,43 +219,6 @@ class _Writer(DNSBuffer):  # type: ignore[misc] # dnslib has no types
         self.names = {name: at for name, at in self.names.items() if at < size}
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A response that only wants its ID, and the letters of its question as they were sent."""
-
-    head: bytes
-    """From the flags to the last of the counts."""
-    tail: bytes
-    """What follows the question."""
-    truncated: bool
-    opt: int
-    """Where the OPT, which is the last record, has its length, in ``tail``; 0 if there is none."""
-
-    def reply(self, number: bytes, question: bytes, option: bytes = b"") -> bytes:
-        """Return the message.
-
-        Args:
-            number: its ID, 2 octets.
-            question: as it was sent.
-            option: one more option for the OPT.
-        """
-        if not option or not self.opt:
-            return b"".join((number, self.head, question, self.tail))
-        at, tail = self.opt, self.tail
-        length = int.from_bytes(tail[at : at + 2], "big") + len(option)
-        return b"".join(
-            (number, self.head, question, tail[:at], length.to_bytes(2, "big"), tail[at + 2 :], option)
-        )
-
-    def cut(self, number: bytes, question: bytes, option: bytes = b"") -> bytes:
-        """Return the message with nothing in it but what says to ask again by a connection."""
-        flags = int.from_bytes(self.head[:2], "big") & ~0xF | _TC
-        opt = (
-            self.tail[self.opt - 9 : self.opt] + len(option).to_bytes(2, "big") + option if self.opt else b""
-        )
-        return number + struct.pack("!HHHHH", flags, 1, 0, 0, bool(opt)) + question + opt
-
-
 def parse(data: bytes) -> Message:
     """Read a message.
 
@@ -285,6 +239,14 @@ def parse(data: bytes) -> Message:
         struct.error,
     ) as error:
         raise FormatError(str(error) or "it ends too early") from error
+
+
+def uncompressed(kind: int, data: bytes) -> bool:
+    """Tell whether octets are the data of a type, with all names in it uncompressed."""
+    try:
+        return bytes(_Reader(data).rdata(kind, len(data))) == data
+    except (FormatError, PastTheEndError, IndexError):
+        return False
 
 
 def _parse(data: bytes) -> Message:
@@ -332,53 +294,8 @@ def _opt(payload: int, ttl: int, data: bytes) -> Opt:
     return Opt(payload, ttl >> 16 & 0xFF, bool(ttl & _DO), ttl >> 24, tuple(options))
 
 
-def pack(
-    answer: Answer, question: bytes, flags: int, *, opt: Opt | None = None, limit: int = _MOST, spare: int = 0
-) -> Packed:
-    """Write a response.
-
-    Args:
-        answer: what to say.
-        question: name, type and class, as they were sent; empty for a response without.
-        flags: those of the header, to which the response code and TC are added.
-        opt: what to say by EDNS, if it is spoken.
-        limit: octets that the message may have.
-        spare: octets of them that are for what is added later.
-    """
-    name = question[:-4].lower()
-    writer = _Writer(bytes(_QUESTION) + question)
-    # Names are told apart by their octets, so that what has other letters than the question keeps them.
-    at, rest = _QUESTION, question[:-4]
-    while rest and rest != ROOT:
-        writer.names[rest] = at
-        at, rest = at + rest[0] + 1, parent(rest)
-    tail = b"" if opt is None else _pack_opt(opt)
-    room = limit - len(tail) - spare
-    counts, truncated = [1 if question else 0, 0, 0, 0], answer.truncated
-    mandatory = len(answer.additional[: answer.glue])
-    sections = () if truncated else (answer.answer, answer.authority, answer.additional)
-    for index, section in enumerate(sections, 1):
-        for position, rrset in enumerate(section):
-            size = len(writer.data)
-            writer.rrset(rrset, name)
-            if len(writer.data) <= room:
-                counts[index] += len(rrset.rdatas)
-                continue
-            writer.undo(size)
-            if index < 3 or position < mandatory:  # noqa: PLR2004 -- additional
-                truncated = True
-                break
-        if truncated:
-            break
-    if opt is not None:
-        counts[3] += 1
-    flags |= answer.rcode & 0xF | (_TC if truncated else 0)
-    head = struct.pack("!HHHHH", flags, *counts)
-    body = bytes(writer.data[_QUESTION + len(question) :])
-    return Packed(head, body + tail, truncated, len(body) + 9 if opt is not None else 0)
-
-
-def _pack_opt(opt: Opt) -> bytes:
+def pack_opt(opt: Opt) -> bytes:
+    """Write an OPT."""
     options = b"".join([_ASIDE.pack(code, len(data)) + data for code, data in opt.options])
     flags = _DO if opt.do else 0
     return _OPT.pack(0, Type.OPT, opt.payload, opt.rcode, opt.version, flags, len(options)) + options
@@ -403,7 +320,7 @@ def query(
         opt: what to say by EDNS, if it is spoken.
         answer: what a NOTIFY has to say (RFC 1996, section 3.7).
     """
-    writer = _Writer()
+    writer = Writer()
     header = DNSHeader(id=number, bitmap=flags, q=1, a=0, ar=0 if opt is None else 1)
     sets: Sequence[RRset] = list(answer)
     header.a = sum(len(each.rdatas) for each in sets)
@@ -411,7 +328,7 @@ def query(
     DNSQuestion(DNSLabel(labels(name)), kind, IN).pack(writer)
     for each in sets:
         writer.rrset(each, name.lower())
-    return bytes(writer.data) + (b"" if opt is None else _pack_opt(opt))
+    return bytes(writer.data) + (b"" if opt is None else pack_opt(opt))
 
 
 def _name_end(data: bytes) -> int:

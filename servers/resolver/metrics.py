@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from servers.resolver.records import Rcode
 
 if TYPE_CHECKING:
-    from servers.resolver.server import Service
+    from servers.resolver.service import Service
 
 __all__ = ["ResolverCollector"]
 

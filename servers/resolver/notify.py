@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Iterable
 from functools import partial
 
-from servers.resolver.exchanges import Exchanges, FailedError
+from servers.resolver.exchange import Datagram, FailedError
+from servers.resolver.exchanges import Exchanges
 from servers.resolver.message import FormatError, parse, query
 from servers.resolver.names import to_text
 from servers.resolver.records import Type
@@ -45,7 +46,7 @@ def _tell(exchanges: Exchanges, zone: Zone, server: tuple[str, int], attempt: in
         else:
             _log.warning("%s:%d was not told of %s: %s", *server, to_text(zone.origin), result)
 
-    exchanges.datagram(server, packet, partial(_rcode, number), _WAITS[attempt], heard)
+    Datagram(exchanges, server, packet, partial(_rcode, number), heard).start(_WAITS[attempt])
 
 
 def _rcode(number: int, data: bytes) -> int | None:

@@ -1,36 +1,33 @@
 """What a packet asks: read by hand, octet by octet, since it is done for every packet and any may be hostile.
 
-``read()`` makes a ``Query`` of it, or says why not: not to be answered at all, or by a refusal. The first are packets
-that are too short, and responses: an answer to those would be sent to whomever a forger names, or go to and fro between
+``read()`` makes a ``Query`` of it, or says that it must not be answered. Those are packets that are too short, and
+responses: an answer to those would be sent to whomever a forger names, or go to and fro between
 two servers for ever.
-
-``fingerprint()`` says in a microsecond whether a packet is one of the plain kind, and what makes its answer the same
-as another's: not the ID, the letters' case, a cookie or padding.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servers.resolver.names import NAME_LIMIT
-from servers.resolver.records import CH, IN, Rcode, Type
+from servers.resolver.records import ANY, CH, IN, Rcode, Type
 
-__all__ = ["COOKIE", "NSID", "Edns", "Query", "Refusal", "fingerprint", "read"]
+__all__ = ["COOKIE", "HEADER", "NSID", "Edns", "Query", "is_cookie", "read"]
 
 NSID, COOKIE = 3, 10
 """Options (RFC 5001, RFC 7873) that are answered; the others are ignored (RFC 6891, section 6.1.2)."""
 
-_HEADER = 12
+HEADER = 12
+"""Octets before the question."""
 _SHORTEST = 512
 """Octets of a UDP message that everybody can take (RFC 1035, section 2.3.4; RFC 6891, section 6.2.3)."""
-_QR, _OPCODE, _TC, _RD, _CD = 0x8000, 0x7800, 0x0200, 0x0100, 0x0010
+_QR, _OPCODE, _RD, _CD = 0x8000, 0x7800, 0x0100, 0x0010
+_DO = 0x8000
 _LABEL = 63
 _COUNTS = struct.Struct("!HHHHH")
 _RECORD = struct.Struct("!HHIH")
 _QUESTION_TAIL = struct.Struct("!HH")
-_OPT_LENGTH = 11
-_OPT_START = b"\0\0\x29"
 
 # Questions about the message, not about names: there is no answer to them (RFC 6895, section 3.1; RFC 8945).
 _META = {int(Type.OPT), int(Type.TSIG), 249}
@@ -45,6 +42,7 @@ class Edns:
     do: bool = False
     nsid: bool = False
     cookie: bytes = b""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +50,9 @@ class Query:
     """A question, and how it was asked."""
 
     id: bytes
-    question: bytes
-    """Name, type and class, as they were sent."""
-    type: int
+    question: bytes = b""
+    """Name, type and class, as they were sent; empty where they cannot be read."""
+    type: int = 0
     rclass: int = IN
     recursion_desired: bool = False
     checking_disabled: bool = False
@@ -67,6 +65,11 @@ class Query:
     """Whether the client is on the list of those who may ask about everything."""
     trusted: bool = False
     """Whether the client has proved that it is where it says."""
+    option: bytes = b""
+    """The cookie for the answer."""
+    opcode: int = 0
+    problem: int | None = None
+    """The code that is all it gets, if it cannot be answered otherwise."""
 
     @property
     def name(self) -> bytes:
@@ -80,8 +83,8 @@ class Query:
 
     @property
     def flags(self) -> int:
-        """The flags of every answer: QR, and RD as it was asked (RFC 1035, section 4.1.1)."""
-        return _QR | (_RD if self.recursion_desired else 0)
+        """The flags of every answer: QR, and opcode and RD as they were asked (RFC 1035, section 4.1.1)."""
+        return _QR | self.opcode << 11 | (_RD if self.recursion_desired else 0)
 
     @property
     def limit(self) -> int:
@@ -91,19 +94,9 @@ class Query:
         return _SHORTEST if self.edns is None else self.edns.payload
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A packet that asks nothing that can be answered, but is owed a code."""
-
-    rcode: int
-    query: Query
-    """As much of it as was read."""
-    opcode: int = 0
-
-
-def read(  # noqa: PLR0911 -- a way out per rule, in their order
+def read(
     data: bytes, *, payload: int, client: str = "", stream: bool = False, known: bool = False
-) -> Query | Refusal | None:
+) -> Query | None:
     """Read a packet.
 
     Args:
@@ -116,92 +109,60 @@ def read(  # noqa: PLR0911 -- a way out per rule, in their order
     Returns:
         ``None`` for what must not be answered.
     """
-    if len(data) < _HEADER:
+    if len(data) < HEADER:
         return None
     flags, questions, answers, authorities, additionals = _COUNTS.unpack_from(data, 2)
     if flags & _QR:
         return None
-    bare = Query(
-        data[:2], b"", 0, recursion_desired=bool(flags & _RD), stream=stream, client=client, known=known
-    )
-    if flags & _OPCODE:
-        return Refusal(Rcode.NOTIMP, bare, (flags & _OPCODE) >> 11)
-    if questions != 1 or answers:
-        return Refusal(Rcode.FORMERR, bare)  # RFC 9619, section 4
-    end = _name_end(data, _HEADER)
-    if end is None or end + 4 > len(data):
-        return Refusal(Rcode.FORMERR, bare)
-    kind, rclass = _QUESTION_TAIL.unpack_from(data, end)
-    # The authority section has the SOA that a secondary has, and nothing else ever (RFC 1995, section 3).
-    allowed = 1 if kind == Type.IXFR else 0
-    edns = (
-        _read_additional(data, end + 4, authorities, additionals, payload)
-        if authorities <= allowed
-        else False
-    )
+    # RFC 6891, section 7: who speaks EDNS is answered by EDNS, whatever else is wrong.
+    end = _questions_end(data, questions)
+    edns, proper = _read_records(data, end, answers + authorities, additionals, payload)
+    opcode = (flags & _OPCODE) >> 11
+    legible = not opcode and questions == 1 and end is not None
+    kind, rclass = _QUESTION_TAIL.unpack_from(data, end - 4) if legible and end is not None else (0, IN)
     query = Query(
         data[:2],
-        data[_HEADER : end + 4],
+        data[HEADER:end] if legible else b"",
         kind,
         rclass,
-        bool(flags & _RD),
-        bool(flags & _CD),
-        edns if isinstance(edns, Edns) else None,
-        stream,
-        client,
-        known,
+        recursion_desired=bool(flags & _RD),
+        checking_disabled=bool(flags & _CD),
+        edns=edns,
+        stream=stream,
+        client=client,
+        known=known,
+        opcode=opcode,
     )
-    if edns is False or kind in _META:
-        return Refusal(Rcode.FORMERR, query)
-    if edns is True:
-        return Refusal(Rcode.BADVERS, query)
-    if kind in _OBSOLETE:
-        return Refusal(Rcode.NOTIMP, query)
-    if rclass not in {IN, CH}:
-        return Refusal(Rcode.REFUSED, query)
-    return query
+    problem = _problem(query, questions, answers, authorities, proper=proper)
+    return query if problem is None else replace(query, problem=problem)
 
 
-def fingerprint(data: bytes) -> tuple[bytes, int, bytes] | None:
-    """Return what makes the answer to a packet the same as that to another one.
-
-    Returns:
-        The fingerprint, where the question ends, and the client's cookie option; ``None``: it has to be read.
-    """
-    # The name may hold a NUL, and then this is not its end; but then nothing has a fingerprint like that.
-    end = data.find(0, _HEADER) + 5
-    rest = len(data) - end
-    if end < _HEADER + 5:
-        return None
-    # The header is lowered with the name. That makes no two alike whose answers differ: of what is a letter there, only
-    # AD changes, which no answer depends on. Type and class are not: as letters, types 65 and 97 would be one.
-    plain = data[2 : end - 4].lower()
-    if rest == 0 or rest == _OPT_LENGTH:  # noqa: PLR1714 -- the hot path
-        return plain + data[end - 4 :], end, b""
-    if rest < _OPT_LENGTH or data[end : end + 3] != _OPT_START:
-        return None
-    cookie = _find_cookie(data, end + _OPT_LENGTH)
-    if cookie is None or int.from_bytes(data[end + 9 : end + 11], "big") != rest - _OPT_LENGTH:
-        return None
-    return plain + data[end - 4 : end + 9] + (b"c" if cookie else b"o"), end, cookie
-
-
-def _find_cookie(data: bytes, at: int) -> bytes | None:
-    """Return the cookie among options, empty if there is none; ``None``: they have to be read."""
-    cookie = b""
-    while at + 4 <= len(data):
-        code, length = _QUESTION_TAIL.unpack_from(data, at)
-        at += 4 + length
-        if code == COOKIE:
-            if cookie or not _is_cookie(length):
-                return None
-            cookie = data[at - length : at]
-        elif code == NSID:
-            return None
-    return cookie if at == len(data) else None
+def _problem(query: Query, questions: int, answers: int, authorities: int, *, proper: bool) -> Rcode | None:
+    """Return what is wrong with a query, if anything is."""
+    if query.opcode:
+        return Rcode.NOTIMP
+    if query.edns is not None and query.edns.version:
+        return Rcode.BADVERS  # first, since what else it says is of that version (RFC 6891, section 6.1.3)
+    if (
+        not questions
+        and proper
+        and not answers + authorities
+        and query.edns is not None
+        and query.edns.cookie
+    ):
+        return Rcode.NOERROR  # it wants a cookie, and nothing else (RFC 7873, section 5.4)
+    # The authority section has the SOA that a secondary has, and nothing else ever (RFC 1995, section 3).
+    allowed = 1 if query.type == Type.IXFR else 0
+    # RFC 9619, section 4: one question.
+    if not proper or not query.question or answers or authorities > allowed or query.type in _META:
+        return Rcode.FORMERR
+    if query.type in _OBSOLETE:
+        return Rcode.NOTIMP
+    return None if query.rclass in {IN, CH, ANY} else Rcode.REFUSED
 
 
-def _is_cookie(length: int) -> bool:
+def is_cookie(length: int) -> bool:
+    """Tell whether a cookie may have so many octets."""
     # RFC 7873, section 5.2.2: 8 octets of the client's, and then none or 8 to 32 of the server's.
     return length == 8 or 16 <= length <= 40  # noqa: PLR2004
 
@@ -219,51 +180,65 @@ def _name_end(data: bytes, at: int) -> int | None:
     return None
 
 
-def _read_additional(
-    data: bytes, at: int, authorities: int, additionals: int, payload: int
-) -> Edns | bool | None:
-    """Read what follows the question.
+def _questions_end(data: bytes, questions: int) -> int | None:
+    """Return where the questions end, or ``None`` if they are none; there is one, but in what is refused."""
+    at = HEADER
+    for _ in range(questions):
+        end = _name_end(data, at)
+        if end is None or end + 4 > len(data):
+            return None
+        at = end + 4
+    return at
+
+
+def _read_records(
+    data: bytes, begin: int | None, others: int, additionals: int, payload: int
+) -> tuple[Edns | None, bool]:
+    """Read what follows the questions, ``others`` records before the additional ones.
 
     Returns:
-        What EDNS says, ``None`` without it, ``True`` for a version of it that is not known, ``False`` for an error.
+        What EDNS says, and whether all of it is as it must be.
     """
-    opt: tuple[int, int, bytes] | None = None
-    for index in range(authorities + additionals):
-        begin, end = at, _skip_name(data, at)
-        if end is None or end + _RECORD.size > len(data):
-            return False
+    edns: Edns | None = None
+    for index in range(others + additionals):
+        end = None if begin is None else _skip_name(data, begin)
+        if begin is None or end is None or end + _RECORD.size > len(data):
+            return edns, False
         kind, rclass, ttl, length = _RECORD.unpack_from(data, end)
-        start, at = end + _RECORD.size, end + _RECORD.size + length
-        if at > len(data):
-            return False
+        start = end + _RECORD.size
+        stop: int = start + length
+        if stop > len(data):
+            return edns, False
         if kind == Type.OPT:
             # RFC 6891, section 6.1.1: one, of the root, in the additional section.
-            if opt is not None or data[begin] or index < authorities:
-                return False
-            opt = (rclass, ttl, data[start:at])
-    if at != len(data):
-        return False
-    return None if opt is None else _read_opt(*opt, payload)
+            if edns is not None or data[begin] or index < others:
+                return edns or Edns(payload), False
+            edns = Edns(min(max(rclass, _SHORTEST), payload), bool(ttl & _DO), version=ttl >> 16 & 0xFF)
+            if length and not edns.version:
+                read = _read_options(edns, data[start:stop])
+                if read is None:
+                    return edns, False
+                edns = read
+        begin = stop
+    return edns, begin == len(data)
 
 
-def _read_opt(size: int, ttl: int, options: bytes, payload: int) -> Edns | bool:
+def _read_options(edns: Edns, options: bytes) -> Edns | None:
     nsid, cookie, at = False, b"", 0
     while at < len(options):
         if at + 4 > len(options):
-            return False
+            return None
         code, length = _QUESTION_TAIL.unpack_from(options, at)
         at += 4 + length
         if at > len(options):
-            return False
+            return None
         if code == NSID:
             nsid = True
         elif code == COOKIE and not cookie:
             cookie = options[at - length : at]
-            if not _is_cookie(length):
-                return False
-    if ttl >> 16 & 0xFF:
-        return True
-    return Edns(min(max(size, _SHORTEST), payload), bool(ttl & 0x8000), nsid, cookie)
+            if not is_cookie(length):
+                return None
+    return replace(edns, nsid=nsid, cookie=cookie)
 
 
 def _skip_name(data: bytes, at: int) -> int | None:

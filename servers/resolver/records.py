@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CH", "IN", "Answer", "Error", "RRset", "Rcode", "Type", "negative_ttl"]
+__all__ = ["ANY", "CH", "IN", "Answer", "Error", "RRset", "Rcode", "Type", "negative_ttl"]
 
 # Classes (RFC 1035, section 3.2.4).
-IN, CH = 1, 3
+IN, CH, ANY = 1, 3, 255
 
 
 class Type(enum.IntEnum):
@@ -53,6 +53,7 @@ class Rcode(enum.IntEnum):
     YXDOMAIN = 6
     NOTAUTH = 9
     BADVERS = 16
+    BADCOOKIE = 23
 
 
 class Error(enum.IntEnum):
@@ -117,6 +118,11 @@ class Answer:
     """Whether to ask again by a connection, whatever there would be room for."""
     lasting: bool = False
     """Whether the same question has the same answer until what is configured changes."""
+
+    @property
+    def sort(self) -> bytes:
+        """What it counts as when rates are limited."""
+        return self.kind or bytes([self.rcode & 0xFF])
 
     @property
     def is_referral(self) -> bool:

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from servers.resolver.cookies import Cookies
-from servers.resolver.message import PAYLOAD, Opt, pack
-from servers.resolver.protocol import NSID, Query, Refusal, fingerprint, read
-from servers.resolver.records import Answer, Rcode, Type
+from servers.resolver.cookies import CLIENT_COOKIE, Cookies
+from servers.resolver.message import PAYLOAD, Opt
+from servers.resolver.protocol import NSID, Query, read
+from servers.resolver.records import ANY, Answer, Rcode, Type
+from servers.resolver.response import Packed, pack
 from servers.resolver.steps import Step, chain
 from servers.resolver.steps.access import AccessList
 from servers.resolver.steps.rate import RateLimit
 from servers.resolver.transfer import Transfers
-from servers.resolver.wirecache import Entry, WireCache
+from servers.resolver.wirecache import Entry, WireCache, fingerprint
 
 __all__ = ["Reply", "Resolver"]
 
@@ -35,7 +36,6 @@ _AA, _RA, _CD = 0x0400, 0x0080, 0x0010
 _EDE = 15  # RFC 8914, section 2
 # Answers kept as octets, in each of two generations: some 500 octets each, a few MiB in all.
 _REMEMBERED = 8192
-_MALFORMED = Answer(kind=b"malformed")
 
 
 class Resolver:
@@ -89,23 +89,31 @@ class Resolver:
             client: the address it came from.
             now: the time by ``clock``.
         """
-        mark = fingerprint(data)
-        if mark is None:
-            return None
         known = self._known[client]
-        entry = self._wires[known].get(mark[0])
-        packed = None if entry is None else entry.packed if entry.lasting else entry.at(now)
-        if entry is None or packed is None:
+        # As it is, for most: in small letters, without options.
+        entry = self._wires[known].get(data[2:])
+        if entry is None:
+            return self._quickly_read(data, client, now, known=known)
+        whole = entry.whole(now)
+        if whole is None:
+            return None
+        allowed = known or self._rate.allows(client, entry.sort)
+        if allowed:
+            return data[:2] + whole
+        return b"" if allowed is None else entry.cut(data[:2])
+
+    def _quickly_read(self, data: bytes, client: str, now: float, *, known: bool) -> bytes | None:
+        mark = fingerprint(data)
+        entry = None if mark is None else self._wires[known].get(mark[0])
+        packed = None if entry is None else entry.at(now)
+        if mark is None or entry is None or packed is None:
             return None
         _, end, cookie = mark
         option, good = self._cookies.check(client, cookie) if cookie else (b"", False)
-        if not known and not good:
-            limited = self._rate.limited(client, entry.answer)
-            if limited is None:
-                return b""
-            if limited is not entry.answer:
-                return packed.cut(data[:2], data[12:end], option)
-        return packed.reply(data[:2], data[12:end], option)
+        allowed = known or good or self._rate.allows(client, entry.sort)
+        if allowed:
+            return packed.reply(data[:2], data[12:end], option)
+        return b"" if allowed is None else packed.cut(data[:2], data[12:end], option)
 
     def receive(self, data: bytes, client: str, reply: Reply, *, stream: bool = False) -> None:
         """Answer a packet, now or later; it never raises for the sake of the packet.
@@ -130,81 +138,85 @@ class Resolver:
         """Return the messages that answer a query for a zone, which came by a connection; ``None``: it is no such."""
         if b"\0\0\xfb\0\1" not in data and b"\0\0\xfc\0\1" not in data:
             return None  # mostly so, and found out without reading it
-        query = read(data, payload=self._payload, client=client, stream=True)
+        query = self._read(data, client, stream=True)
         if (
             self._transfers is None
-            or not isinstance(query, Query)
+            or query is None
+            or query.problem is not None
             or query.type not in {Type.AXFR, Type.IXFR}
         ):
             return None
-        return self._transfers.answer(query, data)
+        asked, pieces = query, self._transfers.answer(query, data)
+        return (self._pack(asked, piece).reply(asked.id, asked.question, asked.option) for piece in pieces)
+
+    def _read(self, data: bytes, client: str, *, stream: bool) -> Query | None:
+        """Read a packet, and find out whether it comes from where it says."""
+        query = read(data, payload=self._payload, client=client, stream=stream, known=self._known[client])
+        if query is None or query.edns is None or not query.edns.cookie:
+            return query
+        option, good = self._cookies.check(client, query.edns.cookie)
+        return replace(query, option=option, trusted=good)
 
     def _receive(self, data: bytes, client: str, reply: Reply, *, stream: bool) -> None:
-        known = self._known[client]
-        asked = read(data, payload=self._payload, client=client, stream=stream, known=known)
-        if asked is None:
+        query = self._read(data, client, stream=stream)
+        if query is None:
             reply(None)
             return
-        if isinstance(asked, Refusal):
-            exempt = known or stream
-            granted = exempt or self._rate.limited(client, _MALFORMED) is _MALFORMED
-            reply(self._refusal(asked) if granted else None)
-            return
-        option = b""
-        if asked.edns is not None and asked.edns.cookie:
-            option, good = self._cookies.check(client, asked.edns.cookie)
-            asked = replace(asked, trusted=good)
-        query = asked
-        outcome = self._next(query)
+        outcome = self._next(query) if query.problem is None else self._refuse(query, query.problem)
         if isinstance(outcome, Future):
-            outcome.add_done_callback(lambda done: self._finish_later(query, data, option, done, reply))
+            asked = query
+            outcome.add_done_callback(lambda done: self._finish_later(asked, data, done, reply))
         else:
-            self._finish(query, data, option, outcome, reply)
+            self._finish(query, data, outcome, reply)
 
-    def _finish_later(
-        self, query: Query, data: bytes, option: bytes, done: Future[Answer | None], reply: Reply
-    ) -> None:
+    def _refuse(self, query: Query, rcode: int) -> Answer | None:
+        """Return the code that a packet is owed, unless there were too many of them."""
+        cookie = b"" if query.edns is None else query.edns.cookie
+        if rcode == Rcode.NOERROR and len(cookie) > CLIENT_COOKIE and not query.trusted:
+            rcode = Rcode.BADCOOKIE  # RFC 7873, section 5.4
+        answer = Answer(rcode, kind=b"malformed")
+        return answer if self._rate(query, lambda _: answer) is answer else None
+
+    def _finish_later(self, query: Query, data: bytes, done: Future[Answer | None], reply: Reply) -> None:
         try:
-            self._finish(query, data, option, done.result(), reply)
+            self._finish(query, data, done.result(), reply)
         except Exception:
             self._fail(data, reply)
 
-    def _finish(self, query: Query, data: bytes, option: bytes, answer: Answer | None, reply: Reply) -> None:
+    def _finish(self, query: Query, data: bytes, answer: Answer | None, reply: Reply) -> None:
         """Pack an answer and send it."""
         if answer is None:
             reply(None)
             return
-        flags = (
-            query.flags
-            | (_AA if answer.authoritative else 0)
-            | (_RA if self._recurses and query.known else 0)
-        )
         self._answers[answer.rcode] += 1
-        opt = None if query.edns is None else self._opt(query, answer)
-        packed = pack(answer, query.question, flags, opt=opt, limit=query.limit, spare=len(option))
+        packed = self._pack(query, answer)
         if not query.stream and _is_reusable(answer):
             mark = fingerprint(data)
             # The end of the name is elsewhere where the name has a NUL in it.
             if mark is not None and mark[1] == len(query.question) + 12:
-                self._wires[query.known].put(mark[0], Entry(packed, answer, self.clock()))
-        reply(packed.reply(query.id, query.question, option))
+                self._wires[query.known].put(mark[0], Entry(packed, query.question, answer, self.clock()))
+        reply(packed.reply(query.id, query.question, query.option))
 
-    def _opt(self, query: Query, answer: Answer) -> Opt:
+    def _pack(self, query: Query, answer: Answer) -> Packed:
+        # Nobody is authoritative for all classes (RFC 1034, section 4.3.2).
+        flags = query.flags | (_AA if answer.authoritative and query.rclass != ANY else 0)
+        if self._recurses and query.known:
+            # Who asks others repeats CD, who answers for itself does not (RFC 4035, sections 3.1.6 and 3.2.2).
+            flags |= _RA | (_CD if query.checking_disabled and not answer.authoritative else 0)
+        opt = self._opt(query, answer)
+        return pack(answer, query.question, flags, opt=opt, limit=query.limit, spare=len(query.option))
+
+    def _opt(self, query: Query, answer: Answer) -> Opt | None:
+        """Return what to say by EDNS: nothing to whom does not speak it (RFC 6891, section 7)."""
+        if query.edns is None:
+            return None
         options = list[tuple[int, bytes]]()
-        if query.edns is not None and query.edns.nsid and self._nsid:
+        if query.edns.nsid and self._nsid:
             options.append((NSID, self._nsid))
         if answer.error is not None:
             code, text = answer.error
             options.append((_EDE, code.to_bytes(2, "big") + text.encode()))
-        do = query.edns is not None and query.edns.do
-        return Opt(self._payload, do=do, rcode=answer.rcode >> 4, options=tuple(options))
-
-    def _refusal(self, refusal: Refusal) -> bytes:
-        query = refusal.query
-        wants = query.edns is not None or refusal.rcode == Rcode.BADVERS
-        opt = Opt(self._payload, rcode=refusal.rcode >> 4) if wants else None
-        flags = query.flags | refusal.opcode << 11
-        return pack(Answer(refusal.rcode), query.question, flags, opt=opt).reply(query.id, query.question)
+        return Opt(self._payload, do=query.edns.do, rcode=answer.rcode >> 4, options=tuple(options))
 
 
 def _is_reusable(answer: Answer) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from framework.addresses import AddressError, InetEndpoint
 from servers.resolver.lists import BlockList, Hosts, ListError
@@ -15,10 +17,12 @@ from servers.resolver.steps.local import BlockAnswer
 from servers.resolver.zone import Zone, ZoneError
 from shared.settings import ServerSettings, SettingsError, between, endpoint, matching, setting
 
-__all__ = ["Route", "Settings", "ZoneFile"]
+__all__ = ["Files", "Route", "Settings", "ZoneFile"]
 
 _DEMO = Path(__file__).parent / "demo"
 _DNS_PORT = 53
+
+ListT = TypeVar("ListT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,23 @@ def _network(text: str) -> Network:
         raise ValueError(f"{error}: write a network, 192.0.2.0/24, or an address") from None
 
 
+def _read(setting: str, kind: Callable[[Iterable[Path]], ListT], files: Iterable[str]) -> ListT:
+    try:
+        return kind(map(Path, files))
+    except ListError as error:
+        raise SettingsError(setting, None, str(error)) from None
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is in the files that settings name."""
+
+    zones: dict[bytes, Zone]
+    """By their origins."""
+    hosts: Hosts
+    blocked: BlockList
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServerSettings):
     """A DNS server: authoritative for zones, forwarding with a cache for those it knows.
@@ -118,7 +139,7 @@ class Settings(ServerSettings):
         form="[DOMAIN=]HOST:PORT",
         group="Answers",
     )
-    version: str = setting("", "what to say to version.bind; empty: nothing", group="Answers")
+    version: str = setting("resolver", "what to say to version.bind; empty: nothing", group="Answers")
     nsid: str = setting(
         "",
         "what to call this server, for those who ask (RFC 5001)",
@@ -156,6 +177,13 @@ class Settings(ServerSettings):
         group="Access",
     )
 
+    workers: int = setting(
+        0,
+        "processes that answer datagrams, each with a cache of its own; 0: this one does",
+        between(0, 256),
+        group="Listening",
+    )
+
     # RFC 9715, section 3; 512 is the least there is (RFC 6891, section 6.2.3).
     payload: int = setting(1232, "octets of an answer by UDP at most", between(512, 4096), group="Limits")
     cache_size: int = setting(64, "MiB of answers remembered", between(1, 65536), group="Limits")
@@ -171,11 +199,19 @@ class Settings(ServerSettings):
     )
 
     def check(self) -> None:
-        """Read all the files."""
-        self.read_zones()
-        self.read_hosts()
-        self.read_blocklists()
+        """Look into the files as well, where that is all that is wanted: the service reads them anyway."""
         self.secondaries()
+        if self.check_config:
+            self.read_files()
+
+    def read_files(self) -> Files:
+        """Read all the files.
+
+        Raises:
+            SettingsError: one cannot be read, or something is wrong in it.
+        """
+        hosts = _read("hosts", Hosts, self.hosts)
+        return Files(self.read_zones(), hosts, _read("blocklist", BlockList, self.blocklist))
 
     def read_zones(self) -> dict[bytes, Zone]:
         """Return the zones, by their origins."""
@@ -188,20 +224,6 @@ class Settings(ServerSettings):
             except ZoneError as error:
                 raise SettingsError("zone", each, str(error)) from None
         return zones
-
-    def read_hosts(self) -> Hosts:
-        """Return the hosts files."""
-        try:
-            return Hosts(map(Path, self.hosts))
-        except ListError as error:
-            raise SettingsError("hosts", None, str(error)) from None
-
-    def read_blocklists(self) -> BlockList:
-        """Return the block lists."""
-        try:
-            return BlockList(map(Path, self.blocklist))
-        except ListError as error:
-            raise SettingsError("blocklist", None, str(error)) from None
 
     def secondaries(self) -> tuple[tuple[str, int], ...]:
         """Return whom to tell of changes."""

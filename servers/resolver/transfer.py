@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from servers.resolver.message import pack
+from servers.resolver.message import FormatError, parse
 from servers.resolver.protocol import Query
-from servers.resolver.records import IN, Answer, Rcode, RRset, Type
+from servers.resolver.records import IN, Answer, Error, Rcode, RRset, Type
 from servers.resolver.steps.access import AccessList
 from servers.resolver.steps.zones import Zones
 from servers.resolver.zone import Zone
@@ -15,7 +15,6 @@ __all__ = ["Transfers"]
 
 # Octets of records in one message: names further in could not be pointed at (RFC 5936, section 3.4).
 _PIECE = 16000
-_AA = 0x0400
 
 
 class Transfers:
@@ -30,34 +29,40 @@ class Transfers:
         self._zones = zones
         self._allowed = allowed
 
-    def answer(self, query: Query, data: bytes) -> Iterator[bytes]:
-        """Return the messages of an answer to a query for a transfer.
+    def answer(self, query: Query, data: bytes) -> Iterator[Answer]:
+        """Return the pieces of an answer to a query for a transfer.
 
         Args:
             query: the query.
             data: all of its octets: IXFR has a serial number in the authority section.
         """
         zone = self._zones.find(query.key, query.type) if query.rclass == IN else None
+        serial = _serial(data) if query.type == Type.IXFR else None
         if zone is None or zone.origin != query.key:
-            yield _single(query, Answer(Rcode.NOTAUTH))
+            pieces = [Answer(Rcode.NOTAUTH)]
         elif not self._allowed[query.client]:
-            yield _single(query, Answer(Rcode.REFUSED))
-        elif query.type == Type.IXFR and not _is_newer(zone.serial, data):
-            yield _single(query, Answer(answer=(zone.soa,), authoritative=True))
+            pieces = [Answer(Rcode.REFUSED, error=(Error.PROHIBITED, ""))]
+        elif query.type == Type.IXFR and serial is None:
+            pieces = [Answer(Rcode.FORMERR)]
+        elif serial is not None and not _is_newer(zone.serial, serial):
+            pieces = [Answer(answer=(zone.soa,), authoritative=True)]
         else:
-            for piece in _pieces(zone):
-                yield _single(query, Answer(answer=piece, authoritative=True))
+            return (Answer(answer=piece, authoritative=True) for piece in _pieces(zone))
+        return iter(pieces)
 
 
-def _single(query: Query, answer: Answer) -> bytes:
-    packed = pack(answer, query.question, query.flags | (_AA if answer.authoritative else 0))
-    return packed.reply(query.id, query.question)
+def _serial(data: bytes) -> int | None:
+    """Return the serial number of the zone that a secondary has (RFC 1995, section 3), or ``None`` if it does not say."""
+    try:
+        soa = next(each for each in parse(data).authority if each.type == Type.SOA)
+    except (FormatError, StopIteration):
+        return None
+    return int.from_bytes(soa.rdatas[0][-20:-16], "big")
 
 
-def _is_newer(serial: int, data: bytes) -> bool:
-    """Tell whether a serial number is newer than that of the SOA at the end of the query (RFC 1982, section 3.2)."""
-    theirs = int.from_bytes(data[-20:-16], "big")
-    return 0 < (serial - theirs) & 0xFFFFFFFF < 0x80000000  # noqa: PLR2004 -- half of all numbers
+def _is_newer(ours: int, theirs: int) -> bool:
+    """Tell whether a serial number is newer than another (RFC 1982, section 3.2)."""
+    return 0 < (ours - theirs) & 0xFFFFFFFF < 0x80000000  # noqa: PLR2004 -- half of all numbers
 
 
 def _pieces(zone: Zone) -> Iterator[tuple[RRset, ...]]:

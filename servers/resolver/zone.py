@@ -134,7 +134,8 @@ class Zone:
     def _substitute(self, name: bytes, top: bytes, kind: int, found: list[RRset]) -> Answer | bytes:
         """Find the alias that a DNAME makes of a name below it, and return where that leads (RFC 6672, section 3.2)."""
         dname = self._nodes[top][Type.DNAME]
-        found.append(dname)
+        if dname not in found:  # a chain may pass it twice
+            found.append(dname)
         target = name[: len(name) - len(top)] + dname.rdatas[0]
         if len(target) > NAME_LIMIT:
             return replace(self._found(found), rcode=Rcode.YXDOMAIN)
@@ -242,6 +243,8 @@ def _problem(origin: bytes, nodes: dict[bytes, _Node], key: bytes, record: Recor
         return f"has a SOA: there is one at {to_text(origin)}, and no other"
     if Type.CNAME in nodes[key] and record.type not in _BESIDE_CNAME:
         return "has a CNAME, and so can have nothing else (RFC 1034, section 3.6.2)"
+    if key != origin and {Type.DNAME, Type.NS} <= nodes[key].keys():
+        return "has a DNAME and an NS, of which the one or the other leads away (RFC 6672, section 2.3)"
     above = key
     while above != origin:
         above = parent(above)

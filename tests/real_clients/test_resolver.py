@@ -88,4 +88,5 @@ def test_wire_formats(resolver: Running) -> None:
     assert "BADVERS" in run("dig", *where, "+edns=1", "+noednsneg")
     assert "NOERROR" in run("dig", *where, "+ednsflags=0x40", "+zflag", "+ednsopt=65001:00", "+dnssec", "+cd")
     assert "NOTIMP" in run("dig", *where, "+opcode=5")
-    assert "FORMERR" in run("dig", *where, "+header-only")
+    assert "FORMERR" in run("dig", *where, "+header-only", "+nocookie")
+    assert "(good)" in run("dig", *where, "+header-only")

@@ -6,13 +6,15 @@ import ipaddress
 from collections.abc import Sequence
 
 from servers.resolver.protocol import Query
-from servers.resolver.records import IN, Answer, Error, Rcode
+from servers.resolver.records import IN, Answer, Error, Rcode, Type
 from servers.resolver.steps import Next, Outcome
 
 __all__ = ["Access", "AccessList", "Network"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# Whole zones are here or not; they are not fetched for somebody.
+_TRANSFERS = {int(Type.AXFR), int(Type.IXFR)}
 # Clients whose place is remembered, so that few packets need arithmetic: the homes of a town.
 _REMEMBERED = 16384
 
@@ -41,7 +43,7 @@ class Access:
 
     def __call__(self, query: Query, rest: Next) -> Outcome:
         """Let known clients pass that ask for recursion."""
-        if query.known and query.recursion_desired and query.rclass == IN:
+        if query.known and query.recursion_desired and query.rclass == IN and query.type not in _TRANSFERS:
             return rest(query)
         # Small: the address may be forged. And what is in the cache is no business of others.
         error = Error.NOT_AUTHORITATIVE if query.known else Error.PROHIBITED

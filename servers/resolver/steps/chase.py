@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servers.resolver.protocol import Query
-from servers.resolver.records import IN, Answer, Rcode, Type
+from servers.resolver.records import CH, Answer, Rcode, Type
 from servers.resolver.steps import Next, Outcome, then
 
 __all__ = ["Chase"]
@@ -15,12 +15,15 @@ _MOST = 16
 
 
 class Chase:
-    """Completes answers that end in an alias, for clients who may ask about everything: they do not do it themselves."""
+    """Completes answers that end in an alias: from another zone for everybody, from elsewhere for whom that is asked.
+
+    RFC 1034, section 4.3.2, step 3a: with the name that an alias leads to, all begins anew.
+    """
 
     def __call__(self, query: Query, rest: Next) -> Outcome:
         """Answer, and go on where the answer leaves off."""
         outcome = rest(query)
-        if not (query.known and query.recursion_desired) or query.rclass != IN:
+        if query.rclass == CH:
             return outcome
         return then(outcome, lambda answer: _follow(query, answer, rest, _MOST))
 
@@ -30,12 +33,14 @@ def _follow(query: Query, answer: Answer | None, rest: Next, left: int) -> Outco
     if answer is None or target is None:
         return answer
     if left == 0 or any(each.name.lower() == target.lower() for each in answer.answer):
-        return replace(answer, rcode=Rcode.SERVFAIL, answer=())
+        # RFC 1034, section 3.6.2: an error; but whoever asks about the zone itself is told what is in it.
+        return answer if answer.authoritative else replace(answer, rcode=Rcode.SERVFAIL, answer=())
     further = replace(query, question=target + query.question[-4:])
 
     def go_on(found: Answer | None) -> Outcome:
         if found is None or found.rcode == Rcode.REFUSED:
-            return replace(answer, lasting=False)  # nobody here knows the target: the alias is all there is
+            # Nobody here knows the target: the alias is all there is.
+            return replace(answer, lasting=answer.lasting and found is not None and found.lasting)
         whole = replace(
             found,
             answer=(*answer.answer, *found.answer),

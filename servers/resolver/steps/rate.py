@@ -49,20 +49,24 @@ class RateLimit:
         outcome = rest(query)
         if not self._limit or query.known or query.stream or query.trusted:
             return outcome
-        return then(outcome, lambda answer: self.limited(query.client, answer))
+        return then(outcome, lambda answer: answer and self._limited(query.client, answer))
 
-    def limited(self, client: str, answer: Answer | None) -> Answer | None:
-        """Return what a client gets instead of an answer: that, less, or nothing."""
-        if not self._limit or answer is None:
-            return answer
+    def _limited(self, client: str, answer: Answer) -> Answer | None:
+        allowed = self.allows(client, answer.sort)
+        return answer if allowed else None if allowed is None else TRUNCATED
+
+    def allows(self, client: str, sort: bytes) -> bool | None:
+        """Tell whether a client may have an answer of a sort; if not, truncated, and ``None``: not even so."""
+        if not self._limit:
+            return True
         second = int(self._clock())
         if second != self._second or len(self._counts) >= _COUNTED:
             self._second, self._counts = second, {}
-        key = (self._network(client), answer.kind or bytes([answer.rcode & 0xFF]))
+        key = (self._network(client), sort)
         count = self._counts[key] = self._counts.get(key, 0) + 1
         if count <= self._limit:
-            return answer
-        return TRUNCATED if self._slip and not (count - self._limit) % self._slip else None
+            return True
+        return False if self._slip and not (count - self._limit) % self._slip else None
 
     def _network(self, client: str) -> bytes:
         found = self._networks.get(client)

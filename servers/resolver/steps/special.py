@@ -14,9 +14,9 @@ _LOCALHOST = from_text("localhost.")
 _ADDRESSES = {int(Type.A): bytes([127, 0, 0, 1]), int(Type.AAAA): bytes(15) + b"\1"}
 
 # RFC 6761, 7686 (onion), 9476 (alt), 8375 (home.arpa); and the reverse zones of addresses that are nobody's or
-# everybody's (RFC 6303, section 4).
+# everybody's (RFC 6303, section 4). Not "test": who asks about that is testing, and upstream servers may be part of it.
 _NOBODYS = (
-    *("invalid", "test", "onion", "alt", "home.arpa"),
+    *("invalid", "onion", "alt", "home.arpa"),
     *("10.in-addr.arpa", "168.192.in-addr.arpa", *(f"{number}.172.in-addr.arpa" for number in range(16, 32))),
     *("0.in-addr.arpa", "127.in-addr.arpa", "254.169.in-addr.arpa", "2.0.192.in-addr.arpa"),
     *("100.51.198.in-addr.arpa", "113.0.203.in-addr.arpa", "255.255.255.255.in-addr.arpa"),

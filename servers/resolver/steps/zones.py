@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from servers.resolver.names import ancestors
 from servers.resolver.protocol import Query
-from servers.resolver.records import IN, Answer, Rcode, Type
+from servers.resolver.records import ANY, IN, Answer, Rcode, Type
 from servers.resolver.steps import Next, Outcome, then
 from servers.resolver.zone import Zone
 
@@ -26,7 +26,7 @@ class Zones:
 
     def __call__(self, query: Query, rest: Next) -> Outcome:
         """Answer from the zone that is nearest to the name."""
-        zone = self.find(query.key, query.type) if query.rclass == IN else None
+        zone = self.find(query.key, query.type) if query.rclass in {IN, ANY} else None
         if zone is None:
             return rest(query)
         if query.type == Type.AXFR:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
@@ -16,12 +17,14 @@ from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import ROOT, from_text
 from servers.resolver.records import Error, Rcode, Type
 from servers.resolver.settings import Route
+from servers.resolver.upstream import Upstream as UpstreamState
 from tests.servers.resolver.client import PATIENCE, RD, Running
 from tests.servers.resolver.conftest import Serve
 from tests.servers.resolver.upstreams import EVIL, GOOD, VICTIM, Upstream
 
 CORP = from_text("corp.example.")
 EDE = 15
+CD = 0x0010
 
 
 @pytest.fixture
@@ -101,6 +104,32 @@ def test_nobody_answers(serve: Serve, upstream: Upstream, monkeypatch: pytest.Mo
     assert upstream.asked[from_text("silent.example.")] == count
 
 
+def test_nobody_is_asked_without_end(
+    serve: Serve, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent server is asked three times at most (RFC 9520, section 3.1), the last time for as long as there is."""
+    monkeypatch.setattr(lookup, "_PATIENCE", 1.2)
+    monkeypatch.setattr(UpstreamState, "patience", lambda *_: 0.01)
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("silent.example.").rcode == Rcode.SERVFAIL
+    assert upstream.asked[from_text("silent.example.")] == 3
+
+
+def test_letters_that_were_made_up_stay_here(serve: Serve, upstream: Upstream) -> None:
+    """What an answer has by pointing into the question comes in small letters, not in those of the query upstream."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    name = "alias.with-many-letters-of-which-some-will-be-large.example."
+    found = resolver.ask(name)
+    assert found.answer[0].rdatas == (from_text(f"target.{name}"),)
+
+
+def test_unchecked(serve: Serve, upstream: Upstream) -> None:
+    """CD is passed on, and repeated to whom asks others by way of us (RFC 4035, section 3.2.2)."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("good.example.", flags=RD | CD).flags & CD
+    assert not resolver.ask("good.example.").flags & CD
+
+
 def test_somebody_floods(serve: Serve, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many wrong answers to one question make none of them right."""
     monkeypatch.setattr(lookup, "_PATIENCE", 0.3)
@@ -162,6 +191,21 @@ def test_one_exchange_for_all(serve: Serve, upstream: Upstream) -> None:
     assert [each.id for each in found] == list(range(60))
     assert all(each.answer[0].rdatas == (GOOD,) for each in found)
     assert upstream.asked[from_text("slow.example.")] == 1
+
+
+def test_who_waits_is_answered_before_the_end(serve: Serve, upstream: Upstream) -> None:
+    """A drain answers those who wait for an upstream server, and only then is over."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    with resolver.datagrams() as client, ThreadPoolExecutor() as pool:
+        client.send(query(1, from_text("slow.example."), 1, flags=RD))
+        eventually(lambda: upstream.asked[from_text("slow.example.")] == 1)
+        drained = pool.submit(resolver.udp.drain)
+        eventually(lambda: resolver.udp.draining)
+        assert not drained.done()
+        upstream.release.set()
+        drained.result(PATIENCE)
+        client.settimeout(0)
+        assert parse(client.recv(4096)).answer
 
 
 def test_waiters_keep_nobody_waiting(serve: Serve, upstream: Upstream) -> None:
@@ -229,6 +273,30 @@ def test_denials(serve: Serve, upstream: Upstream) -> None:
     assert upstream.asked[from_text("nodata.sub.example.")] == 2
 
 
+def test_names_that_get_too_long(serve: Serve, upstream: Upstream) -> None:
+    """That a name got too long on the way is passed on."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("yxdomain.example.").rcode == Rcode.YXDOMAIN
+
+
+def test_special_names_are_not_asked_about(serve: Serve, upstream: Upstream) -> None:
+    """Upstream servers hear nothing of special names, unless somebody has said that they know them; tests may be theirs."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    assert resolver.ask("good.invalid.").rcode == Rcode.NXDOMAIN
+    assert not upstream.seen
+    assert resolver.ask("good.test.").answer
+    resolver = serve(forward=(Route(from_text("invalid."), upstream.address),))
+    assert resolver.ask("good.invalid.").answer
+
+
+def test_zones_are_not_fetched_for_others(serve: Serve, upstream: Upstream) -> None:
+    """Whole zones are not asked for upstream."""
+    resolver = serve(forward=(Route(ROOT, upstream.address),))
+    for kind in ("AXFR", "IXFR"):
+        assert resolver.ask("good.example.", kind).rcode == Rcode.REFUSED
+    assert not upstream.seen
+
+
 def test_who_does_not_want_to_wait_gets_nothing(serve: Serve, upstream: Upstream) -> None:
     """Without RD nobody is asked, and the cache stays private; strangers get nothing either way."""
     resolver = serve(forward=(Route(ROOT, upstream.address),))
@@ -261,6 +329,7 @@ def test_what_prometheus_is_told(serve: Serve, upstream: Upstream) -> None:
     resolver = serve(forward=(Route(ROOT, upstream.address),))
     resolver.ask("good.example.")
     resolver.ask("nxdomain.example.")
+    eventually(lambda: not resolver.service.waiting())
     found = {each.name: each.samples for each in ResolverCollector(resolver.service).collect()}
     assert found["resolver_datagrams_received"][0].value == 2
     codes = {each.labels["rcode"]: each.value for each in found["resolver_answers_made"]}

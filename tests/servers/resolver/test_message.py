@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers.resolver import names
-from servers.resolver.message import FormatError, Opt, pack, parse, query
+from servers.resolver.message import FormatError, Opt, parse, query
 from servers.resolver.names import ROOT, from_text
 from servers.resolver.records import Answer, RRset
+from servers.resolver.response import pack
 
 WWW = from_text("www.example.org.")
 QUESTION = WWW + b"\0\1\0\1"

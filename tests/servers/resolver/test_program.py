@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -15,7 +16,8 @@ from servers.resolver.message import parse, query
 from servers.resolver.names import from_text
 from servers.resolver.settings import Settings, ZoneFile
 from tests.servers.programs import Start, starting
-from tests.servers.resolver.client import PATIENCE, Running
+from tests.servers.resolver.client import PATIENCE, Running, receive, send
+from tests.servers.resolver.upstreams import Upstream
 
 ROOT = Path(__file__).parents[3]
 ANY_PORT = ("--bind", "udp://127.0.0.1:0", "--bind", "tcp://127.0.0.1:0")
@@ -99,6 +101,39 @@ def test_changes_without_a_missed_query(start: Start, tmp_path: Path) -> None:
         until(3)
 
 
+def until_logged(program: subprocess.Popen[str], pattern: str, count: int = 1) -> list[str]:
+    """Return what the pattern finds in the log, once it has found so much."""
+    found = list[str]()
+    assert program.stderr is not None
+    while len(found) < count:
+        found += re.findall(pattern, program.stderr.readline())
+    return found
+
+
+def test_several_processes(start: Start, tmp_path: Path) -> None:
+    """Workers answer, take up changes without a missed query, are replaced when they crash, and end with the program."""
+    file = tmp_path / "zone"
+    file.write_text(ZONE.format(serial=1))
+    program = start(*ANY_PORT, "--zone", f"example.org={file}", "--workers", "2")
+    udp, tcp = ports(program)
+    workers = until_logged(program, r"worker (\d+) started", 2)
+    with client(udp) as first, client(udp) as second, socket.create_connection(("127.0.0.1", tcp)) as stream:
+        for asker in (first, second):
+            assert ask(asker, "ns.example.org.") == bytes([192, 0, 2, 1])
+        os.kill(int(workers[0]), signal.SIGKILL)
+        workers[0] = until_logged(program, r"worker (\d+) started")[0]
+        file.write_text(ZONE.format(serial=2))
+        program.send_signal(signal.SIGHUP)
+        count = 1
+        while {ask(each, "ns.example.org.", count % 65536)[-1] for each in (first, second)} != {2}:
+            count += 1
+        send(stream, query(1, from_text("ns.example.org."), 1))
+        assert parse(receive(stream)).answer[0].rdatas == (bytes([192, 0, 2, 2]),)
+        program.send_signal(signal.SIGTERM)
+    _, log = program.communicate(timeout=PATIENCE)
+    assert (program.returncode, "Traceback" in log) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -142,6 +177,26 @@ def test_one_file_for_all(start: Start, tmp_path: Path) -> None:
     )
     program = start("--config", str(config), "--check-config")
     assert program.communicate(timeout=PATIENCE) == ("ok\n", "")
+
+
+def test_limits_of_the_cache_change(start: Start, tmp_path: Path) -> None:
+    """Other limits go for what is remembered from the reload on."""
+    config = tmp_path / "resolver.toml"
+    with Upstream() as upstream:
+        text = f'forward = ["127.0.0.1:{upstream.address[1]}"]\ncache_max_ttl = '
+        config.write_text(text + "50")
+        program = start(*ANY_PORT, "--config", str(config))
+        with client(ports(program)[0]) as asker:
+
+            def ttl() -> int:
+                asker.send(query(1, from_text("good.example."), 1, flags=0x0100))
+                return parse(asker.recv(4096)).answer[0].ttl
+
+            assert ttl() == 50
+            config.write_text(text + "5")
+            program.send_signal(signal.SIGHUP)
+            while ttl() > 5:
+                pass
 
 
 def test_changed_zones_want_a_new_serial(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from servers.resolver.message import Opt, query
 from servers.resolver.names import from_text, join
-from servers.resolver.protocol import Edns, Query, Refusal, fingerprint, read
+from servers.resolver.protocol import Edns, read
 from servers.resolver.records import Rcode
+from servers.resolver.wirecache import fingerprint
 
 WWW = from_text("www.example.org.")
 GOOD = query(7, WWW, 1, flags=0x0100)
@@ -43,7 +44,11 @@ def test_what_is_not_answered(packet: bytes) -> None:
         (header(5 << 11), Rcode.NOTIMP, False),
         (header(qd=0), Rcode.FORMERR, False),
         (header(qd=2) + QUESTION * 2, Rcode.FORMERR, False),
-        (header(an=1) + QUESTION, Rcode.FORMERR, False),
+        (header(an=1) + QUESTION, Rcode.FORMERR, True),
+        (header(an=1) + QUESTION + opt(), Rcode.FORMERR, True),
+        (header(qd=0, ar=1) + opt(), Rcode.FORMERR, False),
+        (header(qd=0, ar=1) + opt(b"\0\x0a\0\x08abcdefgh"), Rcode.NOERROR, False),
+        (header(qd=0xFFFF), Rcode.FORMERR, False),
         (header(ns=1) + QUESTION + opt(), Rcode.FORMERR, True),
         (header() + QUESTION[:-1], Rcode.FORMERR, False),
         (header() + b"\xc0\x0c\0\1\0\1", Rcode.FORMERR, False),
@@ -57,6 +62,7 @@ def test_what_is_not_answered(packet: bytes) -> None:
         (header(ar=1) + QUESTION + opt(b"\0\3\0\1"), Rcode.FORMERR, True),
         (header(ar=1) + QUESTION + opt(b"\0\x0a\0\3abc"), Rcode.FORMERR, True),
         (header(ar=1) + QUESTION + opt(ttl=1 << 16), Rcode.BADVERS, True),
+        (header(ar=1) + QUESTION + opt(b"\0\x0a\0\3abc", 1 << 16), Rcode.BADVERS, True),
         (header() + WWW + b"\0\x29\0\1", Rcode.FORMERR, True),
         (header() + WWW + b"\0\xfe\0\1", Rcode.NOTIMP, True),
         (header() + WWW + b"\0\1\0\4", Rcode.REFUSED, True),
@@ -65,9 +71,29 @@ def test_what_is_not_answered(packet: bytes) -> None:
 def test_what_is_refused(packet: bytes, rcode: int, asked: bool) -> None:
     """What cannot be read or is not known is refused by its code, with the question if there is one."""
     found = read(packet, payload=1232)
-    assert isinstance(found, Refusal)
-    assert found.rcode == rcode
-    assert bool(found.query.question) == asked
+    assert found is not None
+    assert (found.problem, bool(found.question)) == (rcode, asked)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        header(5 << 11, ar=1) + QUESTION + opt(),
+        header(qd=2, ar=1) + QUESTION * 2 + opt(),
+        header(an=1) + QUESTION + opt(),
+        header(ns=1) + QUESTION + opt(),
+        header(ar=2) + QUESTION + opt() * 2,
+        header(ar=1) + QUESTION + opt() + b"x",
+        header(ar=1) + QUESTION + opt(b"\0\x0a\0\3abc"),
+        header(ar=1) + QUESTION + opt(ttl=1 << 16),
+    ],
+)
+def test_who_speaks_edns_is_refused_by_edns(packet: bytes) -> None:
+    """What is wrong with a packet takes nothing from its sender's speaking EDNS (RFC 6891, section 7)."""
+    found = read(packet, payload=1232)
+    assert found is not None
+    assert found.problem is not None
+    assert found.edns is not None
 
 
 def test_what_is_asked() -> None:
@@ -79,7 +105,8 @@ def test_what_is_asked() -> None:
     )
     packet += b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)
     found = read(packet, payload=1232, client="192.0.2.1")
-    assert isinstance(found, Query)
+    assert found is not None
+    assert found.problem is None
     assert (found.name, found.key, found.recursion_desired, found.checking_disabled) == (
         WWW.upper(),
         WWW,
@@ -94,7 +121,8 @@ def test_what_is_asked() -> None:
 def test_sizes(said: int, limit: int) -> None:
     """An answer is as long as the client takes, between 512 octets and what is set."""
     found = read(query(7, WWW, 1, opt=Opt(payload=said)), payload=1232)
-    assert isinstance(found, Query)
+    assert found is not None
+    assert found.problem is None
     assert found.limit == limit
 
 
@@ -131,7 +159,8 @@ def test_fingerprints_tell_questions_apart(
     packet = query(1, name, kind, flags=flags, opt=Opt(do=do, options=extra) if edns else None)
     other = query(2, name.upper(), kind, flags=flags, opt=Opt(do=do, options=extra[::-1]) if edns else None)
     mark, found = fingerprint(packet), read(packet, payload=1232)
-    assert isinstance(found, Query)
+    assert found is not None
+    assert found.problem is None
     assert mark is not None or b"\0" in name[:-1]
     if mark is None or b"\0" in name[:-1]:
         return

@@ -8,8 +8,8 @@ import pytest
 
 from servers.resolver.cookies import Cookies, siphash
 from servers.resolver.lists import BlockList, Hosts, ListError
-from servers.resolver.message import Opt
-from servers.resolver.names import from_text
+from servers.resolver.message import Message, Opt, parse, query
+from servers.resolver.names import ROOT, from_text
 from servers.resolver.protocol import Query
 from servers.resolver.records import Answer, Rcode, Type
 from servers.resolver.steps.rate import RateLimit
@@ -97,8 +97,34 @@ def test_aliases_out_of_zones(serve: Serve, folder: Path) -> None:
     found = resolver.ask("out.example.org.")
     assert [each.type for each in found.answer] == [Type.CNAME, Type.A]
     assert found.flags & 0x0400
-    assert len(resolver.ask("out.example.org.", flags=0).answer) == 1
     assert resolver.ask("elsewhere.example.com.", flags=0).rcode == Rcode.REFUSED
+
+
+def test_aliases_into_other_zones(serve: Serve, folder: Path) -> None:
+    """Everybody gets an alias followed from one zone into the next, and what the last one says of the name."""
+    zones = {
+        "example.org.": "$TTL 60\n@ SOA ns h 1 2 3 4 30\n@ NS ns\na CNAME b.example.net.\nc CNAME d.example.net.\n"
+        "l CNAME l.example.net.\n",
+        "example.net.": "$TTL 60\n@ SOA ns h 1 2 3 4 30\n@ NS ns\nb A 192.0.2.1\nl CNAME l.example.org.\n",
+    }
+    resolver = serve(zones=zones, folder=folder, **STRANGERS)
+    found = resolver.ask("a.example.org.", flags=0)
+    assert ([each.type for each in found.answer], found.flags & 0x0400) == ([Type.CNAME, Type.A], 0x0400)
+    found = resolver.ask("c.example.org.", flags=0)
+    assert (found.rcode, found.authority[0].name) == (Rcode.NXDOMAIN, from_text("example.net."))
+    found = resolver.ask("l.example.org.", flags=0)
+    assert (found.rcode, [each.type for each in found.answer]) == (Rcode.NOERROR, [Type.CNAME] * 2)
+
+
+def test_any_class(serve: Serve, folder: Path) -> None:
+    """Asked in any class, the server says what it has in its own, and nothing with authority (RFC 1034, 4.3.2)."""
+    resolver = serve(zones=ORG, folder=folder)
+    for _ in range(2):
+        found = parse(resolver.exchange(query(1, from_text("ns.example.org."), 1)[:-1] + b"\xff"))
+        assert (found.answer[0].rdatas, found.flags & 0x0400) == ((bytes([192, 0, 2, 1]),), 0)
+        assert resolver.ask("ns.example.org.").flags & 0x0400
+    found = parse(resolver.exchange(query(1, from_text("ns.example.com."), 1)[:-1] + b"\xff"))
+    assert found.rcode == Rcode.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -120,21 +146,15 @@ def test_special_names(serve: Serve, name: str, rcode: int) -> None:
 
 def test_who_it_is(serve: Serve) -> None:
     """The server says what it is called, as far as it is set, and its kind in class CH."""
+    assert b"\x08resolver" in serve().exchange(query(1, from_text("version.bind."), Type.TXT)[:-1] + b"\3")
     resolver = serve(version="resolver 1", nsid="here")
-    packet = bytearray(resolver_query("version.bind."))
+    packet = bytearray(query(1, from_text("version.bind."), Type.TXT))
     packet[-1] = 3
     assert b"resolver 1" in resolver.exchange(bytes(packet))
     assert resolver.ask("localhost.", opt=Opt(options=((NSID, b""),))).opt == Opt(options=((NSID, b"here"),))
-    other = serve()
+    other = serve(version="")
     assert other.exchange(bytes(packet))[3] & 0xF == Rcode.REFUSED
     assert other.ask("localhost.", opt=Opt(options=((NSID, b""),))).opt == Opt()
-
-
-def resolver_query(name: str) -> bytes:
-    """Return a query for TXT."""
-    from servers.resolver.message import query
-
-    return query(1, from_text(name), Type.TXT)
 
 
 # -- rates and cookies -------------------------------------------------------------------------------------------------
@@ -145,16 +165,19 @@ def test_rates() -> None:
     now = [100.0]
     limit = RateLimit(3, 2, lambda: now[0])
     answer, other = Answer(kind=b"a"), Answer(kind=b"b")
-    got = [limit.limited("192.0.2.1", answer) for _ in range(7)]
-    assert got[:3] == [answer] * 3
-    assert [each if each is None else each.truncated for each in got[3:]] == [None, True, None, True]
-    assert limit.limited("192.0.2.200", answer) is None
-    assert limit.limited("192.0.3.1", answer) is answer
-    assert limit.limited("192.0.2.1", other) is other
-    query = Query(b"", b"\0\0\1\0\1", 1, client="192.0.2.1", known=True)
-    assert limit(query, lambda _: answer) is answer
+
+    def got(client: str, answer: Answer) -> object:
+        outcome = limit(Query(b"", client=client), lambda _: answer)
+        return outcome.truncated if isinstance(outcome, Answer) else outcome
+
+    assert [got("192.0.2.1", answer) for _ in range(7)] == [False] * 3 + [None, True, None, True]
+    assert got("192.0.2.200", answer) is None
+    assert got("192.0.3.1", answer) is False
+    assert got("192.0.2.1", other) is False
+    known = Query(b"", client="192.0.2.1", known=True)
+    assert limit(known, lambda _: answer) is answer
     now[0] += 1
-    assert limit.limited("192.0.2.1", answer) is answer
+    assert got("192.0.2.1", answer) is False
 
 
 def test_rates_by_memory(serve: Serve, folder: Path) -> None:
@@ -169,6 +192,27 @@ def test_rates_by_memory(serve: Serve, folder: Path) -> None:
     again = [resolver.ask("ns.example.org.", opt=Opt(options=((COOKIE, cookie),))) for _ in range(20)]
     assert not any(each.truncated for each in again)
     assert all(each.opt == Opt(options=((COOKIE, cookie),)) for each in again)
+
+
+def test_a_cookie_and_nothing_else(serve: Serve) -> None:
+    """Who has no question may ask for a cookie, and whether one is still good (RFC 7873, section 5.4)."""
+    resolver = serve()
+
+    def ask(cookie: bytes) -> Message:
+        packet = bytearray(query(5, ROOT, 1, opt=Opt(options=((COOKIE, cookie),))))
+        packet[5] = 0
+        return parse(resolver.exchange(bytes(packet[:12] + packet[17:])))
+
+    first = ask(b"12345678")
+    assert (first.rcode, first.questions, first.answer) == (Rcode.NOERROR, (), ())
+    assert first.opt is not None
+    cookie = first.opt.options[0][1]
+    assert len(cookie) == 24
+    assert ask(cookie) == first
+    wrong = ask(cookie[:-1] + bytes([cookie[-1] ^ 1]))
+    assert wrong.rcode == Rcode.BADCOOKIE
+    assert wrong.opt is not None
+    assert wrong.opt.options == ((COOKIE, cookie),)
 
 
 def test_the_hash_of_cookies() -> None:

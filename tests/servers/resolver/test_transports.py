@@ -144,13 +144,18 @@ def test_zones_by_a_connection(serve: Serve, folder: Path) -> None:
             len(each.rdatas) for each in zone.rrsets()
         )
         assert parse(receive(client)).id == 2
+        opt = b"\0\0\x29\4\xd0" + bytes(6)
         for serial, whole in ((1, False), (0, True)):
             soa = zone.soa.rdatas[0]
             old = soa[:-20] + serial.to_bytes(4, "big") + soa[-16:]
-            packet = bytearray(query(3, name, Type.IXFR))
+            packet = bytearray(query(3, name, Type.IXFR, opt=Opt()))[: -len(opt)]
             packet[9] = 1
-            send(client, bytes(packet) + b"\xc0\x0c\0\6\0\1" + bytes(4) + len(old).to_bytes(2, "big") + old)
-            assert (len(parse(receive(client)).answer) > 1) == whole
+            record = b"\xc0\x0c\0\6\0\1" + bytes(4) + len(old).to_bytes(2, "big") + old
+            send(client, bytes(packet) + record + opt)
+            found = parse(receive(client))
+            assert (len(found.answer) > 1, found.opt) == (whole, Opt())
+        send(client, query(4, name, Type.IXFR))
+        assert parse(receive(client)).rcode == Rcode.FORMERR
     assert resolver.ask("example.org.", "IXFR").answer == (zone.soa,)
     assert resolver.ask("example.org.", "AXFR").rcode == Rcode.NOTIMP
     other = serve(zones=ORG, folder=folder)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servers.resolver.message import Opt, pack, parse
+from servers.resolver.message import Opt, parse
 from servers.resolver.names import from_text
 from servers.resolver.records import Answer, RRset
+from servers.resolver.response import pack
 from servers.resolver.wirecache import Entry
 
 NAME = from_text("a.example.")
@@ -24,14 +25,16 @@ def test_ttls_count_down_in_the_octets(ttls: list[int], edns: bool, moments: lis
     sets = tuple(RRset(from_text(f"n{n}.example."), 16, ttl, (b"\3abc",)) for n, ttl in enumerate(ttls))
     answer = Answer(answer=sets[::2], additional=sets[1::2])
     packed = pack(answer, QUESTION, 0x8180, opt=Opt() if edns else None)
-    entry = Entry(packed, answer, 100.0)
+    entry = Entry(packed, NAME.upper() + b"\0\1\0\1", answer, 100.0)
     fresh = parse(packed.reply(b"\0\1", QUESTION))
     for moment in moments:
         found = entry.at(100 + moment)
         assert (found is None) == (moment >= min(ttls))
         if found is None:
             continue
-        message = parse(found.reply(b"\0\1", QUESTION))
+        whole = found.reply(b"\0\1", QUESTION)
+        assert whole[2:] == entry.whole(100 + moment)
+        message = parse(whole)
         for one, two in zip(
             fresh.answer + fresh.additional, message.answer + message.additional, strict=True
         ):
@@ -43,5 +46,5 @@ def test_ttls_count_down_in_the_octets(ttls: list[int], edns: bool, moments: lis
 def test_lasting_answers() -> None:
     """What lasts until the settings change has the TTLs it has."""
     answer = Answer(answer=(RRset(NAME, 1, 5, (b"\1\2\3\4",)),), lasting=True)
-    entry = Entry(pack(answer, QUESTION, 0x8180), answer, 100.0)
-    assert entry.lasting
+    packed = pack(answer, QUESTION, 0x8180)
+    assert Entry(packed, QUESTION, answer, 100.0).at(1e9) == packed

@@ -93,6 +93,15 @@ def test_whole_subtrees(folder: Path) -> None:
     assert zone.answer(from_text(long), Type.A).rcode == Rcode.YXDOMAIN
 
 
+def test_subtrees_that_lead_to_each_other(folder: Path) -> None:
+    """A chain that passes one DNAME twice tells of it once."""
+    zone = load(folder, "d DNAME e\nx.e CNAME y.d\ny.e A 192.0.2.9\n")
+    answer = zone.answer(from_text("x.d.example.org."), Type.A)
+    assert [to_text(each.name).partition(".example")[0] for each in answer.answer] == [
+        *("d", "x.d", "x.e", "y.d", "y.e")
+    ]
+
+
 def test_any_is_small(folder: Path) -> None:
     """Who asks for everything gets the least there is (RFC 8482, section 4.1)."""
     zone = load(folder, f'm A 192.0.2.1\nm TXT "{"x" * 200}"\n')
@@ -107,6 +116,7 @@ def test_any_is_small(folder: Path) -> None:
         ("@ SOA ns h 9 2 3 4 5\n", "zone:5:1: example.org. has two of what there can be one of"),
         ("a SOA ns h 9 2 3 4 5\n", "zone:5:1: a.example.org. has a SOA"),
         ("a.example.com. A 192.0.2.1\n", "zone:5:1: a.example.com. is not below example.org."),
+        ("d DNAME x.\nd NS ns\n", "zone:5:1: d.example.org. has a DNAME and an NS"),
         ("d DNAME x.\na.d A 192.0.2.1\n", "zone:6:1: a.d.example.org. is below the DNAME of d.example.org."),
     ],
 )

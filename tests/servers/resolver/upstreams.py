@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
-from servers.resolver.message import Message, Opt, pack, parse
+from servers.resolver.message import Message, Opt, parse
 from servers.resolver.names import from_text, labels, parent
 from servers.resolver.records import Answer, Rcode, RRset, Type
+from servers.resolver.response import pack
 from tests.servers.resolver.client import receive, send
 
 GOOD = bytes([192, 0, 2, 1])
@@ -129,11 +130,12 @@ class Upstream:
             "servfail": lambda: [_reply(query, Answer(Rcode.SERVFAIL))],
             "refused": lambda: [_reply(query, Answer(Rcode.REFUSED))],
             "nxdomain": lambda: [_reply(query, Answer(Rcode.NXDOMAIN, authority=(soa,)))],
+            "yxdomain": lambda: [_reply(query, Answer(Rcode.YXDOMAIN))],
             "nodata": lambda: [_reply(query, Answer(authority=(soa,)))],
             "referral": lambda: [
                 _reply(query, Answer(authority=(RRset(from_text("example."), 2, 60, (VICTIM,)),)))
             ],
-            "alias": lambda: [_alias(query, from_text("target.example."))],
+            "alias": lambda: [_alias(query, b"\6target" + name)],
             "poison": lambda: [_poison(query)],
             "away": lambda: [_away(query)],
             "flood": lambda: [bytes([evil[0] ^ 1]) + evil[1:]] * 100,
