@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from servers.keyvalue.protocol import Parser, Request
+from servers.keyvalue.protocol import Limits, Parser, Request
 
 if TYPE_CHECKING:
-    from servers.keyvalue.protocol import Limits
+    from collections.abc import Callable
 
 __all__ = ["FastParser"]
 
@@ -34,7 +34,7 @@ _BEGIN = re.compile(rb"\*[0-9]{1,4}\r\n\$")
 class FastParser(Parser):
     """Cuts a stream into requests."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Callable[[], Limits] = Limits) -> None:
         super().__init__(limits)
         self._reader = hiredis.Reader()
 

@@ -6,7 +6,7 @@ words of redis-server 7.0, by which clients know what happened. No sockets, no c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -37,6 +37,8 @@ _LEAST, _MOST, _DIGITS = -(2**63), 2**63 - 1, 20
 
 # Lengths as nearly all requests have them: a look-up takes no "+1", " 1" or "01", as int() would, and is faster.
 _COUNTS: Final = {b"*%d" % count: count for count in range(1, 1025)}
+# Pieces of a batch from which on it is worth a look whether all requests in it are alike.
+_FEW = 16
 _LENGTHS: Final = {b"$%d" % length: length for length in range(4096)}
 
 
@@ -110,11 +112,11 @@ class Parser:
     piece's length checked against what its header says. Whatever surprises it goes the slow way, octet by octet exact.
 
     Args:
-        limits: replace them at any time.
+        limits: returns those that hold now.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: Callable[[], Limits] = Limits) -> None:
+        self._limits = limits
         self.error: ProtocolError | None = None
         """Set when the input cannot be read on: once the requests before it have been served."""
         self._chunks: list[bytes] = []
@@ -134,6 +136,8 @@ class Parser:
         pieces = data.split(b"\r\n")
         at, last = 0, len(pieces) - 1
         count_of, length_of = _COUNTS.get, _LENGTHS.get
+        if last > _FEW and not pieces[last] and (alike := _alike(pieces)):
+            return alike
         while at < last:
             count = count_of(pieces[at])
             if count is None:
@@ -172,7 +176,7 @@ class Parser:
             self.error = error
         rest = data[at:]
         self._want = max(len(rest) + 1, self._want - at)
-        if self._request_size + len(rest) > self.limits.query:
+        if self._request_size + len(rest) > self._limits().query:
             self.error = ProtocolError("query buffer limit")
         if self.error is not None:
             rest, self._missing = b"", 0
@@ -190,7 +194,7 @@ class Parser:
         end = _line_end(data, at, b"\r", "too big mbulk count string")
         if end is None:
             return None
-        count = _length(data[at + 1 : end], -_MOST, self.limits.arguments, "invalid multibulk length")
+        count = _length(data[at + 1 : end], -_MOST, self._limits().arguments, "invalid multibulk length")
         self._missing, self._request_size = max(0, count), 0
         return end + 2
 
@@ -202,11 +206,11 @@ class Parser:
             return None
         if not data.startswith(b"$", at):
             raise ProtocolError(f"expected '$', got '{chr(data[at])}'")
-        length = _length(data[at + 1 : end], 0, self.limits.bulk, "invalid bulk length")
+        length = _length(data[at + 1 : end], 0, self._limits().bulk, "invalid bulk length")
         begin, end = end + 2, end + 2 + length
         if len(data) < end + 2:
             self._want = end + 2
-            if self._request_size + length > self.limits.query:
+            if self._request_size + length > self._limits().query:
                 raise ProtocolError("query buffer limit")
             return None
         self._request.append(data[begin:end])
@@ -222,6 +226,26 @@ class Parser:
         if words:
             requests.append(words)
         return end + 1
+
+
+def _alike(pieces: list[bytes]) -> list[Request]:
+    """Return the requests in a batch of whole ones that have as many arguments each; none, if it is no such batch."""
+    # Column by column, so that the work for one more request is done in C.
+    count = _COUNTS.get(pieces[0], 0)
+    heads = pieces[: -1 : 1 + 2 * count]
+    if not count or (len(pieces) - 1) % (1 + 2 * count) or heads.count(heads[0]) != len(heads):
+        return []
+    columns: list[list[bytes]] = []
+    for place in range(1, 1 + 2 * count, 2):
+        lengths, column = pieces[place :: 1 + 2 * count], pieces[place + 1 :: 1 + 2 * count]
+        wanted = {*map(len, column)}
+        if len(wanted) == 1 and lengths.count(lengths[0]) == len(lengths):
+            if _LENGTHS.get(lengths[0]) not in wanted:
+                return []
+        elif [*map(len, column)] != [*map(_LENGTHS.get, lengths)]:
+            return []
+        columns.append(column)
+    return [*map(list, zip(*columns, strict=True))]
 
 
 def _line_end(data: bytes, at: int, mark: bytes, complaint: str) -> int | None:
@@ -295,6 +319,10 @@ def _is_hex(code: bytes) -> bool:
 # -- replies -------------------------------------------------------------------------------------------------------
 
 
+# What commands mostly say.
+_STATUSES: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
+
+
 def encode(reply: Reply, version: int = 2) -> bytes:  # noqa: PLR0911 -- the shortest way for each
     """Return a reply as a client of RESP2 or RESP3 reads it."""
     # Exact types first, as nearly all replies are of these; what is a subclass of one has a form of its own.
@@ -303,7 +331,7 @@ def encode(reply: Reply, version: int = 2) -> bytes:  # noqa: PLR0911 -- the sho
     if type(reply) is int:
         return b":%d\r\n" % reply
     if type(reply) is str:
-        return b"+%b\r\n" % _line(reply)
+        return _STATUSES.get(reply) or b"+%b\r\n" % _line(reply)
     if reply is None:
         return b"_\r\n" if version == RESP3 else b"$-1\r\n"
     if isinstance(reply, Sequence) and not isinstance(reply, str):

@@ -60,7 +60,7 @@ def execute(client: Client, request: Request) -> Reply:
     """Do what a request says, and return the reply, which may be a refusal."""
     try:
         row = client.table.get(request[0])
-        if row is None or row.subcommands or len(request) not in row.arity:
+        if row is None or len(request) not in row.arity:
             row = find(client.table, request)
         if client.gated and (instead := _at_gate(client, row, request)) is not None:
             return instead
