@@ -94,7 +94,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             requests = requests[done:]
             # What was read may have been written in this very turn by another, and is not to be known before it is safe.
             if engine.store.pending:
-                concurrency.commit()
+                self._commit(replies)
             if client.outbox is None:
                 client.replies = None
                 if replies:
@@ -116,7 +116,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         done = size = 0
         waiter: Waiter | None = None
         begin = clock()
-        for done, request in enumerate(requests, 1):
+        for done, request in enumerate(requests, 1):  # noqa: B007 -- used after it
             try:
                 reply = execute(client, request)
             except Block as block:
@@ -146,6 +146,13 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             client.skipping -= 1
             client.silent = bool(client.skipping)
         return Several()
+
+    def _commit(self, replies: list[bytes]) -> None:
+        """Wait until what was done is safe; if it has been undone, that is the answer to all of it."""
+        try:
+            self._concurrency.commit()
+        except CommandError as error:
+            replies[:] = [encode(error) if reply else b"" for reply in replies]
 
     def _put(self, replies: list[bytes]) -> None:
         """Put the replies before what others push from now on."""
@@ -196,9 +203,10 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             if not waiter.bell.wait(left, watch_input=watch) and end is not None and time.monotonic() >= end:
                 with self._concurrency.exclusive:
                     waiter.end(block.otherwise)
+        replies = [encode(waiter.reply, self.client.version)]
         if self._engine.store.pending:
-            self._concurrency.commit()
-        self._send(encode(waiter.reply, self.client.version))
+            self._commit(replies)
+        self._send(replies[0])
         return early
 
     # -- inside ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from servers.keyvalue.protocol import CommandError
@@ -34,6 +34,8 @@ ContainerT = TypeVar("ContainerT", bound=Container)
 
 # Elements from which on a value is freed in slices. Below, it takes less than 10 us.
 _HUGE = 512
+# Keys whose elements are kept in a list to draw from, at 8 octets an element.
+_POOLS = 16
 
 
 class WrongTypeError(CommandError):
@@ -58,6 +60,7 @@ class Keyspace:
         """When, in milliseconds since the epoch, a key is to go."""
         self.watched: dict[bytes, set[Watcher]] = {}
         self.waiters: dict[bytes, dict[Waiter, None]] = {}
+        self._pools: dict[bytes, list[bytes]] = {}
         self._dataset = dataset
         self._deadlines: list[
             tuple[int, bytes]
@@ -73,8 +76,14 @@ class Keyspace:
         if self.expires and key in self.expires:
             self._expire_if_due(key)
         value = self.values.get(key)
-        if value is not None and self._dataset.ledger is not None:
-            self._dataset.ledger.used(self, key)
+        dataset = self._dataset
+        if dataset.reading:
+            if value is None:
+                dataset.misses += 1
+            else:
+                dataset.hits += 1
+        if value is not None and dataset.ledger is not None:
+            dataset.ledger.used(self, key)
         return value
 
     def typed(self, key: bytes, kind: type[ValueT]) -> ValueT | None:
@@ -91,7 +100,28 @@ class Keyspace:
     def __contains__(self, key: bytes) -> bool:
         if self.expires and key in self.expires:
             self._expire_if_due(key)
-        return key in self.values
+        found = key in self.values
+        if self._dataset.reading:
+            self._dataset.hits += found
+            self._dataset.misses += not found
+        return found
+
+    def pool(self, key: bytes, elements: Collection[bytes]) -> list[bytes]:
+        """Return the elements of a set or a hash in a list of which any may be drawn; made once until the key changes."""
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = list(elements)
+            if len(pool) > _HUGE:
+                self._pools[key] = pool
+                if len(self._pools) > _POOLS:
+                    del self._pools[next(iter(self._pools))]
+        return pool
+
+    def drawn(self, key: bytes, pool: list[bytes]) -> None:
+        """Take note that elements were removed, both from a value and from its pool."""
+        self.changed(key)
+        if len(pool) > _HUGE:
+            self._pools[key] = pool
 
     # -- changing ----------------------------------------------------------------------------------------------
 
@@ -99,6 +129,8 @@ class Keyspace:
         """Give a key a value, for good: it loses the time it would have expired at."""
         if self.expires:
             self.expires.pop(key, None)
+        if self._pools:
+            self._pools.pop(key, None)
         # As put() does; but this is what every SET passes through.
         dataset = self._dataset
         self.values[key] = value
@@ -126,6 +158,8 @@ class Keyspace:
         if not self.values[key]:
             del self.values[key]
             self.expires.pop(key, None)
+        if self._pools:
+            self._pools.pop(key, None)
         self._dataset.changes += 1
         if self._dataset.alert:
             self._tell(key)
@@ -142,6 +176,8 @@ class Keyspace:
         value = self.values.pop(key)
         if self.expires:
             self.expires.pop(key, None)
+        if self._pools:
+            self._pools.pop(key, None)
         self._dataset.changes += 1
         if self._dataset.alert:
             self._tell(key)
@@ -166,6 +202,7 @@ class Keyspace:
         dataset = self._dataset
         dataset.changes += len(self.values)
         gone, self.values, self.expires, self._deadlines = self.values, {}, {}, []
+        self._pools.clear()
         if dataset.alert:
             for key in [key for key in self.watched if key in gone]:
                 self._tell(key)
@@ -179,6 +216,7 @@ class Keyspace:
         self.values, other.values = other.values, self.values
         self.expires, other.expires = other.expires, self.expires
         self._deadlines, other._deadlines = other._deadlines, self._deadlines
+        self._pools, other._pools = other._pools, self._pools
         self._dataset.changes += 1
         if self._dataset.ledger is not None:
             self._dataset.ledger.swap(self, other)
@@ -301,7 +339,9 @@ class Dataset:
         """Whether commands that write need nothing else: there is neither a store nor a ledger."""
         self.alert = False
         """Whether anybody wants to know of changed keys: who watches, who waits, or the ledger."""
-        self.expired = self.evicted = 0
+        self.expired = self.evicted = self.hits = self.misses = 0
+        self.reading = False
+        """Whether the command that runs only reads: then what it looks for counts as a hit or a miss."""
 
     def now(self) -> int:
         """Return the time in milliseconds since the epoch."""

@@ -63,7 +63,7 @@ class KeyValueMixIn(ServiceMixIn[socket.socket, Any]):
         engine.pause = self.concurrency.pause
 
     def _make_concurrency(self, engine: Engine, lock: threading.Lock | None) -> Concurrency:
-        return Greenlets(engine.store, lock)
+        return Greenlets(engine, lock)
 
     def name_of(self, connection: socket.socket, address: Any) -> str:
         """Return what CLIENT LIST calls the other end of a connection."""
@@ -112,7 +112,7 @@ class ThreadingKeyValueServer(
     """The same with a thread per connection."""
 
     def _make_concurrency(self, engine: Engine, lock: threading.Lock | None) -> Concurrency:
-        return Threads(engine.store, lock or threading.Lock())
+        return Threads(engine, lock or threading.Lock())
 
 
 def fastest_parser() -> type[Parser]:

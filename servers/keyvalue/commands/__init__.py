@@ -64,9 +64,11 @@ def execute(client: Client, request: Request) -> Reply:
             row = find(client.table, request)
         if client.gated and (instead := _at_gate(client, row, request)) is not None:
             return instead
-        if not row.write:
-            return row.run(client, *request[row.skip :])
         dataset = client.dataset
+        if not row.write:
+            dataset.reading = True
+            return row.run(client, *request[row.skip :])
+        dataset.reading = False
         reply = row.run(client, *request[row.skip :]) if dataset.plain else _write(client, row, request)
         if dataset.ready and not client.running:
             blocking.serve(client.engine)

@@ -146,9 +146,10 @@ def hrandfield(client: Client, key: bytes, *options: bytes) -> Reply:
     fields = client.db.typed(key, HASH)
     if fields is None:
         return [] if options else None
-    chosen = choose(list(fields), number)
+    pool = client.db.pool(key, fields)
     if not options:
-        return chosen[0]
+        return random.choice(pool)  # noqa: S311 -- no secret
+    chosen = choose(pool, number)
     if not with_values:
         return chosen
     if client.resp3:
@@ -163,4 +164,4 @@ def choose(items: list[bytes], number: int) -> list[bytes]:
         raise CommandError("ERR value is out of range")
     if number < 0:
         return random.choices(items, k=-number)  # noqa: S311 -- no secret
-    return items if number >= len(items) else random.sample(items, number)
+    return [*items] if number >= len(items) else random.sample(items, number)

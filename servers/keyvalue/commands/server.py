@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from servers.keyvalue.engine import Engine
 
 
+# Seconds between two looks whether a snapshot is made.
+_GLANCE = 0.02
+
+
 @command("time", "random loading stale fast")
 def time(client: Client) -> Reply:
     """Returns the server time."""
@@ -99,8 +103,8 @@ def _sections(engine: Engine) -> Mapping[str, Mapping[str, object]]:
             "total_error_replies": engine.errors,
             "expired_keys": dataset.expired,
             "evicted_keys": dataset.evicted,
-            "keyspace_hits": 0,
-            "keyspace_misses": 0,
+            "keyspace_hits": dataset.hits,
+            "keyspace_misses": dataset.misses,
             "pubsub_channels": len(engine.channels),
             "pubsub_patterns": len(engine.patterns),
         },
@@ -160,7 +164,7 @@ def config_resetstat(client: Client) -> Reply:
     """Resets the server's statistics."""
     engine = client.engine
     engine.commands = engine.errors = engine.connections = 0
-    engine.dataset.expired = engine.dataset.evicted = 0
+    engine.dataset.expired = engine.dataset.evicted = engine.dataset.hits = engine.dataset.misses = 0
     return "OK"
 
 
@@ -182,7 +186,7 @@ def wait_for_save(client: Client) -> None:
     """Let others have their turns until the snapshot is made."""
     store = client.engine.store
     while store.saving:
-        client.engine.pause()
+        client.engine.pause(_GLANCE)
         store.tick()
     if not store.save_worked:
         raise CommandError("ERR the snapshot could not be made: see the log")

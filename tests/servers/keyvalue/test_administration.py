@@ -198,6 +198,21 @@ def test_info(client: Wire) -> None:
     assert "# Memory" not in client("INFO", "server").decode()
 
 
+def test_hits_and_misses(client: Wire) -> None:
+    """INFO counts what commands that read found and did not find, and nothing that others look for."""
+    client("SET", "a", 1)
+    client("INCR", "a")
+    client("INCR", "new")
+    client("MGET", "a", "none", "a")
+    client("EXISTS", "a", "none")
+    client("HGET", "none", "field")
+    text = client("INFO", "stats")
+    assert b"keyspace_hits:3\r\n" in text
+    assert b"keyspace_misses:3\r\n" in text
+    client("CONFIG", "RESETSTAT")
+    assert b"keyspace_hits:0\r\n" in client("INFO", "stats")
+
+
 def test_client_list(served: Served) -> None:
     """CLIENT LIST shows who is there and what they do, and no name of a client breaks its lines."""
     client, other = served.connect(), served.connect()
