@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from servers.keyvalue.protocol import Limits, Parser, Request
+from servers.keyvalue.parser import Limits, Parser
+from servers.keyvalue.protocol import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from framework.greenlets import Event, at_turn_end, sleep
-
 from servers.keyvalue.protocol import CommandError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from servers.keyvalue.glob import matcher
-from servers.keyvalue.protocol import CommandError, Limits
+from servers.keyvalue.parser import Limits
+from servers.keyvalue.protocol import CommandError
 
 __all__ = ["POLICIES", "Config"]
 

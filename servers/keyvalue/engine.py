@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.commands.table import TABLE, Table
-from servers.keyvalue.keyspace import Dataset, Keyspace
+from servers.keyvalue.dataset import Dataset
+from servers.keyvalue.keyspace import Keyspace
 from servers.keyvalue.memory import Ledger
 from servers.keyvalue.protocol import Request
 from servers.keyvalue.scan import Cursors, Samples

@@ -12,7 +12,8 @@ from servers.keyvalue.blocking import Block, Waiter
 from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute
 from servers.keyvalue.commands.connection import leave_channels
-from servers.keyvalue.protocol import STRANGER, CommandError, Limits, Parser, Reply, Request, Several, encode
+from servers.keyvalue.parser import STRANGER, Limits, Parser
+from servers.keyvalue.protocol import CommandError, Reply, Request, Several, encode
 
 if TYPE_CHECKING:
     from servers.keyvalue.server import KeyValueMixIn
@@ -85,7 +86,8 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         """Run requests to the last, and send what came of them."""
         client, engine, concurrency = self.client, self._engine, self._concurrency
         while requests:
-            client.replies = replies = []
+            replies: list[bytes] = []
+            client.replies = replies
             if concurrency.lock is None:
                 done, waiter = self._run(requests, replies)
             else:

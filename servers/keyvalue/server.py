@@ -15,7 +15,8 @@ from servers.keyvalue.commands.table import without
 from servers.keyvalue.concurrency import Concurrency, Greenlets, Threads
 from servers.keyvalue.engine import Engine
 from servers.keyvalue.handler import KeyValueHandler
-from servers.keyvalue.protocol import CommandError, Parser
+from servers.keyvalue.parser import Parser
+from servers.keyvalue.protocol import CommandError
 from servers.keyvalue.settings import Settings
 from servers.keyvalue.stores.files import StoreError
 from servers.keyvalue.stores.opening import open_store

@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servers.keyvalue.parser import STRANGER, Limits, Parser
 from servers.keyvalue.protocol import (
     NIL_ARRAY,
-    STRANGER,
     CommandError,
-    Limits,
-    Parser,
     Push,
     Reply,
     Request,
