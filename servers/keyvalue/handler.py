@@ -13,7 +13,7 @@ from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute
 from servers.keyvalue.commands.connection import leave_channels
 from servers.keyvalue.parser import STRANGER, Limits, Parser
-from servers.keyvalue.protocol import CommandError, Reply, Request, Several, encode
+from servers.keyvalue.protocol import CommandError, Reply, ReplyTooLargeError, Request, Several, encode
 
 if TYPE_CHECKING:
     from servers.keyvalue.server import KeyValueMixIn
@@ -126,7 +126,10 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
                 break
             if client.silent:
                 reply = self._hush(reply)
-            data = encode(reply, client.version)
+            try:
+                data = encode(reply, client.version)
+            except ReplyTooLargeError as error:
+                data = encode(error)
             keep(data)
             size += len(data)
             end = clock()

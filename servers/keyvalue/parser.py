@@ -34,7 +34,7 @@ class Limits:
 
     # Redis' proto-max-bulk-len: the largest string.
     bulk: int = 512 * 1024 * 1024
-    # That of redis up to 7.0, which says "Protocol error: invalid multibulk length" there.
+    # That of redis before 7.0, which says "Protocol error: invalid multibulk length" there.
     arguments: int = 1024 * 1024
     # Redis' client-query-buffer-limit: one request as a whole.
     query: int = 1024 * 1024 * 1024

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 
@@ -15,6 +15,7 @@ __all__ = [
     "CommandError",
     "Push",
     "Reply",
+    "ReplyTooLargeError",
     "Request",
     "Several",
     "Text",
@@ -32,6 +33,13 @@ _LEAST, _MOST, _DIGITS = -(2**63), 2**63 - 1, 20
 
 class CommandError(Exception):
     """A command's refusal, as the client gets it: a code in capitals, and why."""
+
+
+class ReplyTooLargeError(CommandError):
+    """A reply would take more memory than one may."""
+
+    def __init__(self) -> None:
+        super().__init__("ERR the reply is larger than 1 GiB: ask for less at a time")
 
 
 class Push(list["Reply"]):
@@ -73,12 +81,22 @@ def to_int(text: bytes) -> int:
     return number
 
 
+# Octets of one reply. A large value asked for a thousand times in one command would be more memory than there is.
+_LARGEST = 1024 * 1024 * 1024
+# Octets up to which a value in a reply is copied twice rather than handled as parts.
+_COPIED = 512
+_Aggregate: TypeAlias = "Sequence[Reply] | Mapping[Any, Reply] | AbstractSet[bytes]"
+_SCALARS: Final = {int, str, float, type(None), Text}
 # What commands mostly say.
 _STATUSES: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
 
 
-def encode(reply: Reply, version: int = 2) -> bytes:  # noqa: PLR0911 -- the shortest way for each
-    """Return a reply as a client of RESP2 or RESP3 reads it."""
+def encode(reply: Reply, version: int = 2) -> bytes:
+    """Return a reply as a client of RESP2 or RESP3 reads it.
+
+    Raises:
+        ReplyTooLargeError: it would take more memory than a reply may.
+    """
     # Exact types first, as nearly all replies are of these; what is a subclass of one has a form of its own.
     if type(reply) is bytes:
         return b"$%d\r\n%b\r\n" % (len(reply), reply)
@@ -88,40 +106,53 @@ def encode(reply: Reply, version: int = 2) -> bytes:  # noqa: PLR0911 -- the sho
         return _STATUSES.get(reply) or b"+%b\r\n" % _line(reply)
     if reply is None:
         return b"_\r\n" if version == RESP3 else b"$-1\r\n"
-    if isinstance(reply, Sequence) and not isinstance(reply, str):
-        items = [
-            b"$%d\r\n%b\r\n" % (len(item), item) if type(item) is bytes else encode(item, version)
-            for item in reply
-        ]
-        if type(reply) is Several:
-            return b"".join(items)
-        mark = b">" if version == RESP3 and type(reply) is Push else b"*"
-        return b"%b%d\r\n%b" % (mark, len(items), b"".join(items))
-    return _encode_rarely(reply, resp3=version == RESP3)
+    if not isinstance(reply, Mapping | AbstractSet | Sequence) or isinstance(reply, str):
+        return _encode_rarely(reply, resp3=version == RESP3)
+    parts: list[bytes] = []
+    _collect(reply, version, parts)
+    if sum(map(len, parts)) > _LARGEST:
+        raise ReplyTooLargeError
+    return b"".join(parts)
 
 
-def _encode_rarely(reply: Reply, *, resp3: bool) -> bytes:
-    version = RESP3 if resp3 else 2
+def _collect(reply: _Aggregate, version: int, parts: list[bytes]) -> None:
+    """Append what a reply consists of; of a large value, that value and no copy: it may be there a thousand times."""
+    resp3 = version == RESP3
+    items: Iterable[Reply] = reply
+    mark, size = b"*", len(reply)
+    if isinstance(reply, Mapping):
+        items = (each for pair in reply.items() for each in pair)
+        mark, size = (b"%", size) if resp3 else (b"*", 2 * size)
+    elif resp3 and isinstance(reply, AbstractSet):
+        mark = b"~"
+    elif resp3 and type(reply) is Push:
+        mark = b">"
+    if type(reply) is not Several:
+        parts.append(b"%b%d\r\n" % (mark, size))
+    for item in items:
+        if type(item) is bytes:
+            if len(item) <= _COPIED:
+                parts.append(b"$%d\r\n%b\r\n" % (len(item), item))
+            else:
+                parts += (b"$%d\r\n" % len(item), item, b"\r\n")
+        elif type(item) in _SCALARS or not isinstance(item, Mapping | AbstractSet | Sequence):
+            parts.append(encode(item, version))
+        else:
+            _collect(item, version, parts)
+
+
+def _encode_rarely(reply: float | str | CommandError | _NilArray, *, resp3: bool) -> bytes:
     match reply:
         case CommandError():
             return b"-%b\r\n" % _line(str(reply).rstrip("\r\n"))
         case _NilArray():
             return b"_\r\n" if resp3 else b"*-1\r\n"
-        case float():
-            number = format_double(reply)
-            return b",%b\r\n" % number if resp3 else encode(number)
         case str():  # Text
             text = reply.encode("utf-8", "surrogateescape")
             return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if resp3 else encode(text)
-        case Mapping():
-            items = [encode(each, version) for pair in reply.items() for each in pair]
-            size, mark = (len(reply), b"%") if resp3 else (len(items), b"*")
-        case AbstractSet():
-            items = [encode(each, version) for each in reply]
-            size, mark = len(items), b"~" if resp3 else b"*"
         case _:
-            raise TypeError(f"no reply: {reply!r}")
-    return b"%b%d\r\n%b" % (mark, size, b"".join(items))
+            number = format_double(reply)
+            return b",%b\r\n" % number if resp3 else encode(number)
 
 
 def encode_request(request: Sequence[bytes]) -> bytes:

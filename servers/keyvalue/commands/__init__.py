@@ -58,8 +58,8 @@ __all__ = [
 
 def execute(client: Client, request: Request) -> Reply:
     """Do what a request says, and return the reply, which may be a refusal."""
+    row = client.table.get(request[0])
     try:
-        row = client.table.get(request[0])
         if row is None or len(request) not in row.arity:
             row = find(client.table, request)
         if client.gated and (instead := _at_gate(client, row, request)) is not None:
@@ -74,7 +74,10 @@ def execute(client: Client, request: Request) -> Reply:
             blocking.serve(client.engine)
         return reply
     except CommandError as error:
-        if client.queue is not None:
+        # What may not be queued breaks the transaction; what has run at once and failed does not.
+        if client.queue is not None and (
+            row is None or len(request) not in row.arity or "unqueued" not in row.flags
+        ):
             client.broken = True
         client.engine.errors += 1
         return error

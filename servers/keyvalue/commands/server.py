@@ -7,7 +7,7 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, integer
+from servers.keyvalue.arguments import SYNTAX, integer, wrong_subcommand
 from servers.keyvalue.commands.connection import VERSION
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.protocol import CommandError, Reply, Several, Text
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servers.keyvalue.engine import Engine
 
 
+_TOO_FEW = "ERR count should be greater than or equal to -1"
 # Seconds between two looks whether a snapshot is made.
 _GLANCE = 0.02
 
@@ -240,9 +241,11 @@ def slowlog(client: Client) -> Reply:
 @command("slowlog|get", "admin random loading stale")
 def slowlog_get(client: Client, *count: bytes) -> Reply:
     """Returns the slow log's entries."""
-    number = integer(next(iter(count), b"10"))
+    if len(count) > 1:
+        raise CommandError(wrong_subcommand("GET", "SLOWLOG"))
+    number = integer(next(iter(count), b"10"), _TOO_FEW)
     if number < -1:
-        raise CommandError("ERR count should be greater than or equal to -1")
+        raise CommandError(_TOO_FEW)
     entries = list(client.engine.slowlog)
     return [
         [each.number, each.time, each.microseconds, list(each.request), each.address.encode(), each.name]

@@ -6,8 +6,8 @@ import random
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, integer, numbered, positive
-from servers.keyvalue.commands.hashes import choose
+from servers.keyvalue.arguments import SYNTAX, numbered, positive
+from servers.keyvalue.commands.hashes import choose, drawn
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.keyspace import SET
 from servers.keyvalue.protocol import CommandError, Reply
@@ -120,7 +120,7 @@ def srandmember(client: Client, key: bytes, *count: bytes) -> Reply:
     """Get one or multiple random members from a set."""
     if len(count) > 1:
         raise CommandError(SYNTAX)
-    number = integer(count[0]) if count else 1
+    number = drawn(count[0], twofold=False) if count else 1
     found: set[bytes] | None = client.db.typed(key, SET)
     if found is None:
         return [] if count else None

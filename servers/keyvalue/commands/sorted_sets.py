@@ -6,8 +6,8 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, double, integer, positive, timeout
-from servers.keyvalue.commands.hashes import choose
+from servers.keyvalue.arguments import SYNTAX, double, positive, timeout
+from servers.keyvalue.commands.hashes import choose, drawn
 from servers.keyvalue.commands.popping import pop_several, pop_waiting
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.protocol import CommandError, Reply, format_double
@@ -132,7 +132,7 @@ def zrandmember(client: Client, key: bytes, *options: bytes) -> Reply:
     """Returns one or more random members from a sorted set."""
     if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHSCORES"):  # noqa: PLR2004 -- both
         raise CommandError(SYNTAX)
-    number = integer(options[0]) if options else 1
+    number = drawn(options[0], twofold=len(options) > 1) if options else 1
     found = client.db.typed(key, SortedSet)
     if found is None:
         return [] if options else None

@@ -67,7 +67,7 @@ def test_disabled_commands(serve: Serve) -> None:
     assert client("FLUSHALL").startswith(b"-ERR unknown command 'FLUSHALL'")
     assert client("CONFIG", "SET", "maxmemory", 1).startswith(b"-ERR unknown subcommand")
     assert client("CONFIG", "GET", "databases")[0] == b"*2\r\n"
-    assert client("COMMAND", "INFO", "flushall") == (b"*1\r\n", [b"*-1\r\n"])
+    assert client("COMMAND", "INFO", "flushall") == (b"*1\r\n", [b"$-1\r\n"])
     with pytest.raises(SettingsError, match="there is no such command"):
         Settings(disable=("nope",))
     with pytest.raises(KeyError):
@@ -247,5 +247,5 @@ def test_commands_about_commands(client: Wire) -> None:
         b"$1\r\na\r\n",
         b"$1\r\nb\r\n",
     ]
-    assert client("COMMAND", "GETKEYS", "PING") == b"-ERR The command has no key arguments\r\n"
+    assert client("COMMAND", "GETKEYS", "PING", "x") == b"-ERR The command has no key arguments\r\n"
     assert b"$6\r\nlpushx\r\n" in client("COMMAND", "LIST", "FILTERBY", "PATTERN", "lp*")[1]

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from framework.testing import FakeClock, eventually
+from servers.keyvalue import protocol
 from servers.keyvalue.protocol import encode_request
 from servers.keyvalue.server import KeyValueMixIn
 from tests.servers.keyvalue.conftest import Serve, Served
@@ -315,6 +316,43 @@ def test_nothing_is_recorded_where_nothing_is_kept(served: Served) -> None:
     client("SET", "a", 1, "EX", 100)
     client("EXPIRE", "a", 50)
     assert served.engine.dataset.effects is None
+
+
+def test_mistakes_that_break_no_transaction(client: Wire) -> None:
+    """What is refused though it is never queued does not break the transaction; what cannot be queued does."""
+    for words in (["MULTI"], ["WATCH", "a"]):
+        client("MULTI")
+        client("SET", "a", 1)
+        assert client(*words).startswith(b"-ERR")
+        assert client("EXEC") == (b"*1\r\n", [b"+OK\r\n"])
+    client("MULTI")
+    assert client("WATCH").startswith(b"-ERR wrong number")
+    assert client("EXEC").startswith(b"-EXECABORT")
+
+
+def test_reply_larger_than_memory(client: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that would hold a large value a thousand times is refused, and the conversation goes on."""
+    monkeypatch.setattr(protocol, "_LARGEST", 1_000_000)
+    client("SET", "a", b"x" * 10_000)
+    assert client("MGET", *["a"] * 1000).startswith(b"-ERR the reply is larger than")
+    client("MULTI")
+    for _ in range(200):
+        client("GET", "a")
+    assert client("EXEC").startswith(b"-ERR the reply is larger than")
+    assert len(client("MGET", "a", "a")[1]) == 2
+
+
+def test_extreme_counts(client: Wire) -> None:
+    """Ranks and counts at the ends of what a number may be find nothing, and end nothing."""
+    client("RPUSH", "l", "a")
+    client("SADD", "s", "a")
+    least, most = -(2**63), 2**63 - 1
+    assert client("LPOS", "l", "a", "RANK", least) == b"$-1\r\n"
+    assert client("LPOS", "l", "a", "COUNT", most, "MAXLEN", most) == (b"*1\r\n", [b":0\r\n"])
+    assert client("SRANDMEMBER", "s", most) == (b"*1\r\n", [b"$1\r\na\r\n"])
+    assert client("SRANDMEMBER", "s", -most) == b"-ERR value is out of range\r\n"
+    assert client("SRANDMEMBER", "s", least).startswith(b"-ERR value is out of range, value must between")
+    assert client("SPOP", "s", most) == (b"*1\r\n", [b"$1\r\na\r\n"])
 
 
 # -- chance --------------------------------------------------------------------------------------------------------
