@@ -106,7 +106,9 @@ def encode(reply: Reply, version: int = 2) -> bytes:
         return _STATUSES.get(reply) or b"+%b\r\n" % _line(reply)
     if reply is None:
         return b"_\r\n" if version == RESP3 else b"$-1\r\n"
-    if not isinstance(reply, Mapping | AbstractSet | Sequence) or isinstance(reply, str):
+    if type(reply) is not list and (
+        not isinstance(reply, Mapping | AbstractSet | Sequence) or isinstance(reply, str)
+    ):
         return _encode_rarely(reply, resp3=version == RESP3)
     parts: list[bytes] = []
     _collect(reply, version, parts)
@@ -120,7 +122,13 @@ def _collect(reply: _Aggregate, version: int, parts: list[bytes]) -> None:
     resp3 = version == RESP3
     items: Iterable[Reply] = reply
     mark, size = b"*", len(reply)
-    if isinstance(reply, Mapping):
+    if type(reply) is list:
+        # All of them small values, as mostly.
+        if {*map(type, reply)} == {bytes} and max(map(len, reply)) <= _COPIED:
+            parts.append(b"*%d\r\n" % size)
+            parts += [b"$%d\r\n%b\r\n" % (len(item), item) for item in reply]
+            return
+    elif isinstance(reply, Mapping):
         items = (each for pair in reply.items() for each in pair)
         mark, size = (b"%", size) if resp3 else (b"*", 2 * size)
     elif resp3 and isinstance(reply, AbstractSet):
