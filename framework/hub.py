@@ -166,7 +166,8 @@ class Hub:
         events = self._events
         if events:
             descriptor, mask = events[0]
-            if mask == _IN and type(waiter := self.readers.get(descriptor)) is self._kind:
+            waiter = self.readers.get(descriptor) if mask == _IN else None
+            if waiter is not None and type(waiter) is self._kind:
                 events.popleft()
                 del self.readers[descriptor]
                 return waiter.switch()

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["FastParser"]
 
 
-# Numbers for which hiredis would reserve memory before what they count has come.
-_LARGE = re.compile(rb"\n\*[0-9+-]{5}")
+# Numbers for which hiredis would reserve memory before what they count has come, and other kinds of strings, which it
+# returns as bytes as well.
+_DOUBTFUL = re.compile(rb"\n(?:[+=]|\*[0-9+-]{5})")
 # Below, a batch is a request or two, for which the ordinary way is as fast.
 _WORTHWHILE = 200
 _BYTES = {bytes}
@@ -46,10 +47,7 @@ class FastParser(Parser):
             or self._chunks
             or self._missing
             or not _BEGIN.match(data)
-            # Other kinds of strings, which hiredis returns as bytes as well.
-            or b"\n+" in data
-            or b"\n=" in data
-            or _LARGE.search(data)
+            or _DOUBTFUL.search(data)
         ):
             return super().feed(data)
         requests = self._read(data)

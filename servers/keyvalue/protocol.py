@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 __all__ = [
     "NIL_ARRAY",
@@ -86,6 +86,8 @@ _LARGEST = 1024 * 1024 * 1024
 # Octets up to which a value in a reply is copied twice rather than handled as parts.
 _COPIED = 512
 _Aggregate: TypeAlias = "Sequence[Reply] | Mapping[Any, Reply] | AbstractSet[bytes]"
+# As mostly; what is a subclass may be a push.
+_LISTS: Final = {list}
 _SCALARS: Final = {int, str, float, type(None), Text}
 # What commands mostly say.
 _STATUSES: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
@@ -106,12 +108,12 @@ def encode(reply: Reply, version: int = 2) -> bytes:
         return _STATUSES.get(reply) or b"+%b\r\n" % _line(reply)
     if reply is None:
         return b"_\r\n" if version == RESP3 else b"$-1\r\n"
-    if type(reply) is not list and (
-        not isinstance(reply, Mapping | AbstractSet | Sequence) or isinstance(reply, str)
+    if type(reply) not in _LISTS and (
+        not isinstance(reply, (Mapping, AbstractSet, Sequence)) or isinstance(reply, str)
     ):
         return _encode_rarely(reply, resp3=version == RESP3)
     parts: list[bytes] = []
-    _collect(reply, version, parts)
+    _collect(cast("_Aggregate", reply), version, parts)
     if sum(map(len, parts)) > _LARGEST:
         raise ReplyTooLargeError
     return b"".join(parts)
@@ -119,34 +121,33 @@ def encode(reply: Reply, version: int = 2) -> bytes:
 
 def _collect(reply: _Aggregate, version: int, parts: list[bytes]) -> None:
     """Append what a reply consists of; of a large value, that value and no copy: it may be there a thousand times."""
-    resp3 = version == RESP3
-    items: Iterable[Reply] = reply
-    mark, size = b"*", len(reply)
-    if type(reply) is list:
-        # All of them small values, as mostly.
-        if {*map(type, reply)} == {bytes} and max(map(len, reply)) <= _COPIED:
-            parts.append(b"*%d\r\n" % size)
-            parts += [b"$%d\r\n%b\r\n" % (len(item), item) for item in reply]
-            return
-    elif isinstance(reply, Mapping):
-        items = (each for pair in reply.items() for each in pair)
-        mark, size = (b"%", size) if resp3 else (b"*", 2 * size)
-    elif resp3 and isinstance(reply, AbstractSet):
-        mark = b"~"
-    elif resp3 and type(reply) is Push:
-        mark = b">"
+    mark, size, items = _shape(reply, resp3=version == RESP3)
     if type(reply) is not Several:
         parts.append(b"%b%d\r\n" % (mark, size))
+    if {*map(type, items)} == {bytes}:
+        values = cast("Collection[bytes]", items)
+        if max(map(len, values)) <= _COPIED:  # as mostly
+            parts += [b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
+            return
     for item in items:
         if type(item) is bytes:
-            if len(item) <= _COPIED:
-                parts.append(b"$%d\r\n%b\r\n" % (len(item), item))
-            else:
-                parts += (b"$%d\r\n" % len(item), item, b"\r\n")
-        elif type(item) in _SCALARS or not isinstance(item, Mapping | AbstractSet | Sequence):
+            parts += (b"$%d\r\n" % len(item), item, b"\r\n")
+        elif type(item) in _SCALARS or not isinstance(item, (Mapping, AbstractSet, Sequence)):
             parts.append(encode(item, version))
         else:
             _collect(item, version, parts)
+
+
+def _shape(reply: _Aggregate, *, resp3: bool) -> tuple[bytes, int, Collection[Reply]]:
+    """Return how an aggregate is marked, what size is said of it, and what is in it."""
+    if type(reply) in _LISTS:
+        return b"*", len(reply), reply
+    if isinstance(reply, Mapping):
+        items = [each for pair in reply.items() for each in pair]
+        return (b"%", len(reply), items) if resp3 else (b"*", len(items), items)
+    if resp3 and isinstance(reply, AbstractSet):
+        return b"~", len(reply), reply
+    return b">" if resp3 and type(reply) is Push else b"*", len(reply), reply
 
 
 def _encode_rarely(reply: float | str | CommandError | _NilArray, *, resp3: bool) -> bytes:

@@ -141,10 +141,11 @@ def hrandfield(client: Client, key: bytes, *options: bytes) -> Reply:
     """Returns one or more random fields from a hash."""
     number, with_values = 1, False
     if options:
-        if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHVALUES"):  # noqa: PLR2004 -- both
+        count, *words = options
+        if [word.upper() for word in words] not in ([], [b"WITHVALUES"]):
             raise CommandError(SYNTAX)
-        with_values = len(options) > 1
-        number = drawn(options[0], twofold=with_values)
+        with_values = bool(words)
+        number = drawn(count, twofold=with_values)
     fields = client.db.typed(key, HASH)
     if fields is None:
         return [] if options else None
