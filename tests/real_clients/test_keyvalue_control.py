@@ -196,7 +196,7 @@ def said(path: Path, octets: bytes) -> bytes:
         client.settimeout(10)
         client.connect(str(path))
         with suppress(BrokenPipeError):
-            client.sendall(octets + b"CLIENT REPLY ON\r\nRESET\r\nECHO end\r\n")
+            client.sendall(b"FLUSHALL\r\n" + octets + b"CLIENT REPLY ON\r\nRESET\r\nECHO end\r\n")
         answer = b""
         with suppress(ConnectionResetError):
             while not answer.endswith(end) and (more := client.recv(65536)):
