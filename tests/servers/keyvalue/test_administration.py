@@ -105,6 +105,8 @@ def test_config(client: Wire) -> None:
     assert client("CONFIG", "GET", "maxmemory-samples")[1][1] == b"$1\r\n7\r\n"
     assert client("CONFIG", "SET", "nope", 1).startswith(b"-ERR Unknown option")
     assert b"immutable" in client("CONFIG", "SET", "databases", 1)
+    assert client("CONFIG", "SET", "appendonly", "no", "appendfsync", "always") == b"+OK\r\n"
+    assert b"can't set immutable config" in client("CONFIG", "SET", "appendonly", "yes")
 
 
 def test_limits_from_config(served: Served) -> None:
