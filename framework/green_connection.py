@@ -124,17 +124,17 @@ class GreenConnection(Connection):
         if self._held:
             super().sendall(data)
             return
-        before = self.phase
+        # What leaves at once needs no phase: nobody looks before it has left.
         self.turns += 1
-        self.phase = _WRITING
         try:
-            sent = _send(self, data, flags)
+            sent = _send(self, data)
         except BlockingIOError:
             sent = 0
         if sent < len(data):
+            before, self.phase = self.phase, _WRITING
             with memoryview(data) as octets:
                 self._send_rest(octets, sent, flags)
-        self.phase = before
+            self.phase = before
         self.sent += len(data)
 
     # -- how octets come and go: by waiting on the hub ---------------------------------------------------------

@@ -3,8 +3,10 @@
 A greenlet per connection, no lock, and one commit for all clients of a turn.
 
 =================  ===================================================================================================
-``protocol``       bytes into requests, and replies into bytes
+``protocol``       what is said, and replies into bytes
+``parser``         bytes into requests
 ``keyspace``       keys, their values, when they expire, and who has to know when they change
+``dataset``        all of them, and what a command does to them
 ``sortedset``      members in the order of their scores
 ``arguments``      what arguments mean: numbers, times, ranges
 ``commands``       what a client may ask for: the table of commands, and one family of them per file

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from servers.keyvalue.protocol import Parser, Request
+from servers.keyvalue.parser import Limits, Parser
+from servers.keyvalue.protocol import Request
 
 if TYPE_CHECKING:
-    from servers.keyvalue.protocol import Limits
+    from collections.abc import Callable
 
 __all__ = ["FastParser"]
 
 
-# Numbers for which hiredis would reserve memory before what they count has come.
-_LARGE = re.compile(rb"\n\*[0-9+-]{5}")
+# Numbers for which hiredis would reserve memory before what they count has come, and other kinds of strings, which it
+# returns as bytes as well.
+_DOUBTFUL = re.compile(rb"\n(?:[+=]|\*[0-9+-]{5})")
 # Below, a batch is a request or two, for which the ordinary way is as fast.
 _WORTHWHILE = 200
 _BYTES = {bytes}
@@ -34,7 +36,7 @@ _BEGIN = re.compile(rb"\*[0-9]{1,4}\r\n\$")
 class FastParser(Parser):
     """Cuts a stream into requests."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Callable[[], Limits] = Limits) -> None:
         super().__init__(limits)
         self._reader = hiredis.Reader()
 
@@ -45,10 +47,7 @@ class FastParser(Parser):
             or self._chunks
             or self._missing
             or not _BEGIN.match(data)
-            # Other kinds of strings, which hiredis returns as bytes as well.
-            or b"\n+" in data
-            or b"\n=" in data
-            or _LARGE.search(data)
+            or _DOUBTFUL.search(data)
         ):
             return super().feed(data)
         requests = self._read(data)

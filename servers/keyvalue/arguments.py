@@ -24,6 +24,7 @@ __all__ = [
     "score_bounds",
     "timeout",
     "window",
+    "wrong_subcommand",
 ]
 
 SYNTAX = "ERR syntax error"
@@ -45,6 +46,11 @@ def integer(text: bytes, complaint: str = NOT_AN_INTEGER) -> int:
         return to_int(text)
     except ValueError:
         raise CommandError(complaint) from None
+
+
+def wrong_subcommand(name: str, container: str) -> str:
+    """Return what redis says of a subcommand that counts its arguments itself."""
+    return f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
 
 
 def positive(text: bytes, complaint: str = "ERR value is out of range, must be positive") -> int:

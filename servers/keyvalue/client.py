@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.keyspace import Watcher
@@ -96,7 +97,7 @@ class Client(Watcher):
         self.skipping = 0
         self.no_evict = False
         self.closing = False
-        self.created = self.last_used = engine.clock()
+        self.created = self.last_used = time.monotonic()
         self.last: Request = []
         self.waiter: Waiter | None = None
         """Set while a command of it waits for a key."""

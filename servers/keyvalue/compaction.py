@@ -19,7 +19,8 @@ from servers.keyvalue.stores.memory import MemoryStore
 from servers.keyvalue.stores.records import Header, body_of
 
 if TYPE_CHECKING:
-    from servers.keyvalue.keyspace import Dataset, Value
+    from servers.keyvalue.dataset import Dataset
+    from servers.keyvalue.keyspace import Value
 
 __all__ = ["compact"]
 

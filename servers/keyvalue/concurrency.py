@@ -17,10 +17,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from framework.greenlets import Event, at_turn_end, sleep
+from servers.keyvalue.protocol import CommandError
 
 if TYPE_CHECKING:
     from servers.keyvalue.blocking import Bell
-    from servers.keyvalue.stores import Store
+    from servers.keyvalue.engine import Engine
 
 __all__ = ["Concurrency", "Greenlets", "Threads"]
 
@@ -39,11 +40,16 @@ class Concurrency(Protocol):
         ...
 
     def commit(self) -> None:
-        """Return when all that was done before is safe."""
+        """Return when all that was done before is safe.
+
+        Raises:
+            CommandError: there is no room for it (``MISCONF``), and it has been undone.
+            OSError: it is not safe, and the server must stop.
+        """
         ...
 
-    def pause(self) -> None:
-        """Let others have their turn; within ``exclusive``, of which they get hold meanwhile."""
+    def pause(self, seconds: float) -> None:
+        """Let others have their turn for so many seconds; within ``exclusive``, of which they get hold meanwhile."""
         ...
 
     def bell(self, connection: socket.socket) -> Bell:
@@ -55,53 +61,61 @@ class Greenlets:
     """All connections on one hub.
 
     Args:
-        store: to commit to.
+        engine: whose store to commit to.
         lock: where several hubs share the data.
     """
 
-    def __init__(self, store: Store, lock: threading.Lock | None = None) -> None:
+    def __init__(self, engine: Engine, lock: threading.Lock | None = None) -> None:
         self.exclusive: AbstractContextManager[object] = lock or contextlib.nullcontext()
-        self._store = store
+        self._engine = engine
         self.lock = lock
-        self._turn: Event | None = None
-        self._failure: OSError | None = None
+        self._turn: _Turn | None = None
 
     def commit(self) -> None:
         """Wait for the end of the hub's turn, at which all who wait for it commit at once."""
         turn = self._turn
         if turn is None:
-            turn = self._turn = Event()
+            turn = self._turn = _Turn()
             at_turn_end(self._end_turn)
         turn.wait()
-        if self._failure is not None:
-            raise self._failure
+        if turn.failure is not None:
+            raise turn.failure
 
     def _end_turn(self) -> None:
-        turn, self._turn = self._turn, None
+        turn, self._turn = self._turn or _Turn(), None
         try:
-            self._store.commit()
+            self._engine.store.commit()
+        except CommandError as error:
+            turn.failure = error
+            with self.exclusive:
+                self._engine.recover()
         except OSError as error:
             # Whoever waits must not answer; and nobody else will, as the server ends.
-            self._failure = error
+            turn.failure = error
             raise
         finally:
-            if turn is not None:
-                turn.set()
+            turn.set()
 
-    def pause(self) -> None:
+    def pause(self, seconds: float) -> None:
         """Go on in a later turn of the hub."""
         if self.lock is None:
-            sleep(0)
+            sleep(seconds)
             return
         self.lock.release()
         try:
-            sleep(0)
+            sleep(seconds)
         finally:
             self.lock.acquire()
 
     def bell(self, connection: socket.socket) -> Bell:
         """Make a bell that parks the greenlet."""
         return _GreenBell(connection)
+
+
+class _Turn(Event):
+    """The end of a turn of the hub, and what has gone wrong at it."""
+
+    failure: Exception | None = None
 
 
 class _GreenBell:
@@ -120,23 +134,28 @@ class Threads:
     """A thread per connection.
 
     Args:
-        store: to commit to.
+        engine: whose store to commit to.
         lock: held by whoever runs commands.
     """
 
-    def __init__(self, store: Store, lock: threading.Lock) -> None:
+    def __init__(self, engine: Engine, lock: threading.Lock) -> None:
         self.exclusive: AbstractContextManager[object] = lock
-        self._store = store
+        self._engine = engine
         self.lock = lock
 
     def commit(self) -> None:
         """Commit; who comes second finds that the first has done it for both."""
-        self._store.commit()
+        try:
+            self._engine.store.commit()
+        except CommandError:
+            with self.lock:
+                self._engine.recover()
+            raise
 
-    def pause(self) -> None:
+    def pause(self, seconds: float) -> None:
         """Let go of the lock for a moment."""
         self.lock.release()
-        time.sleep(0)
+        time.sleep(seconds)
         self.lock.acquire()
 
     def bell(self, connection: socket.socket) -> Bell:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from servers.keyvalue.glob import matcher
-from servers.keyvalue.protocol import CommandError, Limits
+from servers.keyvalue.parser import Limits
+from servers.keyvalue.protocol import CommandError
 
 __all__ = ["POLICIES", "Config"]
 
@@ -93,6 +94,8 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
     "loglevel": ("notice", _text),
     "activedefrag": ("no", _switch),
 }
+# Redis changes these while it runs; here it is fine to say what is the case already.
+_CHOSEN: Final = {"appendonly", "appendfsync"}
 # Said at the start of the program: they cannot be changed while it runs.
 _FIXED: Final = {"appendonly", "appendfsync", "databases", "dir", "maxclients", "unixsocket", "port"}
 
@@ -134,6 +137,8 @@ class Config:
                 raise CommandError(
                     f"ERR CONFIG SET failed (possibly related to argument '{key}') - duplicate parameter"
                 )
+            if key in _CHOSEN and value.decode("utf-8", "surrogateescape").lower() == self._values.get(key):
+                continue
             if key in _FIXED:
                 raise CommandError(
                     f"ERR CONFIG SET failed (possibly related to argument '{key}') - can't set immutable config"

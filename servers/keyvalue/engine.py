@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.commands.table import TABLE, Table
-from servers.keyvalue.keyspace import Dataset, Keyspace
+from servers.keyvalue.dataset import Dataset
+from servers.keyvalue.keyspace import Keyspace
 from servers.keyvalue.memory import Ledger
 from servers.keyvalue.protocol import Request
 from servers.keyvalue.scan import Cursors, Samples
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from servers.keyvalue.client import Client
     from servers.keyvalue.config import Config
     from servers.keyvalue.server import KeyValueMixIn
-    from servers.keyvalue.stores import Store
+    from servers.keyvalue.stores import Apply, Store
 
 __all__ = ["Engine", "Slow"]
 
@@ -80,8 +81,8 @@ class Engine:
         self.run_id = os.urandom(20).hex()
         self.started = clock()
         self.commands = self.errors = self.connections = self.blocked = self.slow_commands = 0
-        self.pause: Callable[[], None] = lambda: None
-        """Lets others have their turn, between two steps of something long; put here by the server."""
+        self.pause: Callable[[float], None] = lambda _seconds: None
+        """Lets others have their turn for so many seconds or, with 0, for a moment; put here by the server."""
         self.servers: set[KeyValueMixIn] = set()
         self._numbers = itertools.count(1)
         self._samples: dict[Keyspace, Samples] = {}
@@ -92,15 +93,26 @@ class Engine:
 
     def _load(self) -> None:
         """Do again what the store has kept."""
-        if not self.store.durable:
-            return
+        if self.store.durable:
+            self._replay(self.store.load)
+
+    def recover(self) -> None:
+        """Make the data anew from what is kept, if something was done that could not be kept."""
+        if self.store.ahead:
+            for keyspace in self.dataset.keyspaces:
+                keyspace.clear()
+            self._replay(self.store.reload)
+            self._reconfigure()
+
+    def _replay(self, load: Callable[[Apply], None]) -> None:
         from servers.keyvalue.replay import Replay
 
+        dataset = self.dataset
         # Time stands still meanwhile: keys that have expired are removed by effects of their own.
-        self.dataset.clock = lambda: 0.0
-        self.store.load(Replay(self).apply)
-        self.dataset.clock = self.clock
-        self.dataset.journal = self.store.append
+        dataset.clock, dataset.journal, dataset.ledger = lambda: 0.0, None, None
+        dataset.plain = True
+        load(Replay(self).apply)
+        dataset.clock, dataset.journal = self.clock, self.store.append
 
     def _reconfigure(self) -> None:
         ledger = self.dataset.ledger

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import socket
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from framework import BaseRequestHandler, Outbox
@@ -14,7 +12,8 @@ from servers.keyvalue.blocking import Block, Waiter
 from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute
 from servers.keyvalue.commands.connection import leave_channels
-from servers.keyvalue.protocol import STRANGER, CommandError, Limits, Parser, Reply, Request, Several, encode
+from servers.keyvalue.parser import STRANGER, Limits, Parser
+from servers.keyvalue.protocol import CommandError, Reply, ReplyTooLargeError, Request, Several, encode
 
 if TYPE_CHECKING:
     from servers.keyvalue.server import KeyValueMixIn
@@ -56,15 +55,14 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
     def handle(self) -> None:
         """Converse until one side has had enough."""
         client, connection = self.client, self.request
-        parser = self.server.parser(self._limits())
+        parser = self.server.parser(self._limits)
         while not client.closing:
             data = connection.recv(_BATCH)
             if not data:
                 return
             requests = parser.feed(data)
             if requests:
-                self._serve(iter(requests), parser)
-                parser.limits = self._limits()
+                self._serve(requests, parser)
             if parser.error is not None:
                 # Where the next request begins is unknown; redis ends the connection, too.
                 self._send(encode(CommandError(f"ERR Protocol error: {parser.error}")))
@@ -84,41 +82,54 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
 
     # -- a batch -----------------------------------------------------------------------------------------------
 
-    def _serve(self, requests: Iterator[Request], parser: Parser) -> None:
+    def _serve(self, requests: list[Request], parser: Parser) -> None:
         """Run requests to the last, and send what came of them."""
-        client, store, lock = self.client, self._engine.store, self._concurrency.lock
-        more = True
-        while more:
+        client, engine, concurrency = self.client, self._engine, self._concurrency
+        while requests:
             replies: list[bytes] = []
             client.replies = replies
-            if lock is None:
-                waiter, more = self._run(requests, replies)
+            if concurrency.lock is None:
+                done, waiter = self._run(requests, replies)
             else:
-                with lock:
-                    waiter, more = self._run(requests, replies)
+                with concurrency.lock:
+                    done, waiter = self._run(requests, replies)
+            requests = requests[done:]
             # What was read may have been written in this very turn by another, and is not to be known before it is safe.
-            if store.pending:
-                self._concurrency.commit()
-            self._leave(replies)
+            if engine.store.pending:
+                self._commit(replies)
+            if client.outbox is None:
+                client.replies = None
+                if replies:
+                    self.request.sendall(b"".join(replies))
+            else:
+                self._put(replies)
+            if engine.pushed:
+                self._flush_pushed()
             if waiter is not None:
-                requests = itertools.chain(requests, self._wait(waiter, parser))
+                requests += self._wait(waiter, parser)
+            if client.closing:
+                return
 
-    def _run(self, requests: Iterator[Request], replies: list[bytes]) -> tuple[Waiter | None, bool]:
-        """Run requests until one has to wait or enough is there to send; tell for what, and whether to come back."""
+    def _run(self, requests: list[Request], replies: list[bytes]) -> tuple[int, Waiter | None]:
+        """Run requests until one has to wait or enough is there to send; tell how many, and for what one waits."""
         # What every command passes through: hence the local names.
         client, engine = self.client, self._engine
-        keep, clock, slow = replies.append, time.perf_counter, engine.config.slow
-        size = 0
+        keep, clock, slow = replies.append, time.monotonic, engine.config.slow
+        done = size = 0
+        waiter: Waiter | None = None
         begin = clock()
-        for request in requests:
-            client.last = request
+        for done, request in enumerate(requests, 1):  # noqa: B007 -- used after it
             try:
                 reply = execute(client, request)
             except Block as block:
-                return Waiter(client, block, self._concurrency.bell(self.request)), True
+                waiter = Waiter(client, block, self._concurrency.bell(self.request))
+                break
             if client.silent:
                 reply = self._hush(reply)
-            data = encode(reply, client.version)
+            try:
+                data = encode(reply, client.version)
+            except ReplyTooLargeError as error:
+                data = encode(error)
             keep(data)
             size += len(data)
             end = clock()
@@ -127,12 +138,10 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             begin = end
             if size > _REPLIES or client.closing:
                 break
-        else:
-            client.last_used = engine.clock()
-            engine.commands += len(replies)
-            return None, False
-        engine.commands += len(replies)
-        return None, not client.closing
+        client.last = requests[done - 1]
+        client.last_used = begin
+        engine.commands += done
+        return done, waiter
 
     def _hush(self, reply: Reply) -> Reply:
         """Return what is left of a reply to a client that wants to hear none, or not the next one."""
@@ -143,19 +152,27 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             client.silent = bool(client.skipping)
         return Several()
 
-    def _leave(self, replies: list[bytes]) -> None:
-        """Send the replies, and what was pushed to others meanwhile."""
-        client, engine = self.client, self._engine
-        pushed: list[Client] = []
-        if self._concurrency.lock is None and not engine.pushed:
+    def _commit(self, replies: list[bytes]) -> None:
+        """Wait until what was done is safe; if it has been undone, that is the answer to all of it."""
+        try:
+            self._concurrency.commit()
+        except CommandError as error:
+            replies[:] = [encode(error) if reply else b"" for reply in replies]
+
+    def _put(self, replies: list[bytes]) -> None:
+        """Put the replies before what others push from now on."""
+        client = self.client
+        with self._concurrency.exclusive:
             client.replies = None
-        else:
-            with self._concurrency.exclusive:
-                client.replies = None
-                pushed += engine.pushed
-                engine.pushed.clear()
-        if replies:
-            self._send(b"".join(replies))
+            if replies and client.outbox is not None:
+                client.outbox.put(b"".join(replies))
+                self._engine.pushed[client] = None
+
+    def _flush_pushed(self) -> None:
+        """Send what this batch, or that of another thread, has pushed to others."""
+        with self._concurrency.exclusive:
+            pushed = list(self._engine.pushed)
+            self._engine.pushed.clear()
         for other in pushed:
             if other.outbox is not None:
                 other.outbox.flush()
@@ -170,7 +187,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
 
     # -- waiting for a key -------------------------------------------------------------------------------------
 
-    def _wait(self, waiter: Waiter, parser: Parser) -> Iterator[Request]:
+    def _wait(self, waiter: Waiter, parser: Parser) -> list[Request]:
         """Wait until the client is served, its time is up, or it has gone; return what it has sent meanwhile."""
         block, connection = waiter.block, self.request
         end = None if block.timeout is None else time.monotonic() + block.timeout
@@ -183,7 +200,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
                     data = connection.recv(_BATCH, socket.MSG_DONTWAIT)
                     if not data:
                         self.client.closing = True
-                        return iter(())
+                        return []
                     taken += len(data)
                     early += parser.feed(data)
                     continue
@@ -191,11 +208,11 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             if not waiter.bell.wait(left, watch_input=watch) and end is not None and time.monotonic() >= end:
                 with self._concurrency.exclusive:
                     waiter.end(block.otherwise)
+        replies = [encode(waiter.reply, self.client.version)]
         if self._engine.store.pending:
-            self._concurrency.commit()
-        self._send(encode(waiter.reply, self.client.version))
-        self._engine.commands += 1
-        return iter(early)
+            self._commit(replies)
+        self._send(replies[0])
+        return early
 
     # -- inside ------------------------------------------------------------------------------------------------
 

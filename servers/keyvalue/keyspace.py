@@ -1,4 +1,4 @@
-"""``Keyspace``: keys, their values and when they expire; ``Dataset``: the numbered keyspaces, and what changed in them.
+"""``Keyspace``: keys, their values, when they expire, and who has to know when they change.
 
 Values are plain Python: ``bytes`` for a string, ``deque`` for a list, ``dict`` for a hash, ``set``, and ``SortedSet``.
 Whoever changes a value in place says so by ``changed()``. No bytes of the protocol, no sockets; the clock is handed in.
@@ -7,9 +7,8 @@ Whoever changes a value in place says so by ``changed()``. No bytes of the proto
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from servers.keyvalue.protocol import CommandError
@@ -17,9 +16,9 @@ from servers.keyvalue.sortedset import SortedSet
 
 if TYPE_CHECKING:
     from servers.keyvalue.blocking import Waiter
-    from servers.keyvalue.memory import Ledger
+    from servers.keyvalue.dataset import Dataset
 
-__all__ = ["HASH", "LIST", "SET", "Dataset", "Keyspace", "Value", "WrongTypeError"]
+__all__ = ["HASH", "HUGE", "LIST", "SET", "Keyspace", "Value", "WrongTypeError"]
 
 Value: TypeAlias = bytes | deque[bytes] | dict[bytes, bytes] | set[bytes] | SortedSet
 Container: TypeAlias = deque[bytes] | dict[bytes, bytes] | set[bytes] | SortedSet
@@ -33,7 +32,9 @@ ValueT = TypeVar("ValueT", bound=Value)
 ContainerT = TypeVar("ContainerT", bound=Container)
 
 # Elements from which on a value is freed in slices. Below, it takes less than 10 us.
-_HUGE = 512
+HUGE = 512
+# Keys whose elements are kept in a list to draw from, at 8 octets an element.
+_POOLS = 16
 
 
 class WrongTypeError(CommandError):
@@ -58,6 +59,7 @@ class Keyspace:
         """When, in milliseconds since the epoch, a key is to go."""
         self.watched: dict[bytes, set[Watcher]] = {}
         self.waiters: dict[bytes, dict[Waiter, None]] = {}
+        self._pools: dict[bytes, list[bytes]] = {}
         self._dataset = dataset
         self._deadlines: list[
             tuple[int, bytes]
@@ -73,8 +75,14 @@ class Keyspace:
         if self.expires and key in self.expires:
             self._expire_if_due(key)
         value = self.values.get(key)
-        if value is not None and self._dataset.ledger is not None:
-            self._dataset.ledger.used(self, key)
+        dataset = self._dataset
+        if dataset.reading:
+            if value is None:
+                dataset.misses += 1
+            else:
+                dataset.hits += 1
+        if value is not None and dataset.ledger is not None:
+            dataset.ledger.used(self, key)
         return value
 
     def typed(self, key: bytes, kind: type[ValueT]) -> ValueT | None:
@@ -91,7 +99,28 @@ class Keyspace:
     def __contains__(self, key: bytes) -> bool:
         if self.expires and key in self.expires:
             self._expire_if_due(key)
-        return key in self.values
+        found = key in self.values
+        if self._dataset.reading:
+            self._dataset.hits += found
+            self._dataset.misses += not found
+        return found
+
+    def pool(self, key: bytes, elements: Collection[bytes]) -> list[bytes]:
+        """Return the elements of a set or a hash in a list of which any may be drawn; made once until the key changes."""
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = list(elements)
+            if len(pool) > HUGE:
+                self._pools[key] = pool
+                if len(self._pools) > _POOLS:
+                    del self._pools[next(iter(self._pools))]
+        return pool
+
+    def drawn(self, key: bytes, pool: list[bytes]) -> None:
+        """Take note that elements were removed, both from a value and from its pool."""
+        self.changed(key)
+        if len(pool) > HUGE:
+            self._pools[key] = pool
 
     # -- changing ----------------------------------------------------------------------------------------------
 
@@ -99,6 +128,8 @@ class Keyspace:
         """Give a key a value, for good: it loses the time it would have expired at."""
         if self.expires:
             self.expires.pop(key, None)
+        if self._pools:
+            self._pools.pop(key, None)
         # As put() does; but this is what every SET passes through.
         dataset = self._dataset
         self.values[key] = value
@@ -126,6 +157,8 @@ class Keyspace:
         if not self.values[key]:
             del self.values[key]
             self.expires.pop(key, None)
+        if self._pools:
+            self._pools.pop(key, None)
         self._dataset.changes += 1
         if self._dataset.alert:
             self._tell(key)
@@ -142,6 +175,8 @@ class Keyspace:
         value = self.values.pop(key)
         if self.expires:
             self.expires.pop(key, None)
+        if self._pools:
+            self._pools.pop(key, None)
         self._dataset.changes += 1
         if self._dataset.alert:
             self._tell(key)
@@ -154,7 +189,7 @@ class Keyspace:
         else:
             self.expires[key] = when
             heapq.heappush(self._deadlines, (when, key))
-            if len(self._deadlines) > 2 * len(self.expires) + _HUGE:
+            if len(self._deadlines) > 2 * len(self.expires) + HUGE:
                 self._deadlines = [(when, key) for key, when in self.expires.items()]
                 heapq.heapify(self._deadlines)
         self._dataset.changes += 1
@@ -166,6 +201,7 @@ class Keyspace:
         dataset = self._dataset
         dataset.changes += len(self.values)
         gone, self.values, self.expires, self._deadlines = self.values, {}, {}, []
+        self._pools.clear()
         if dataset.alert:
             for key in [key for key in self.watched if key in gone]:
                 self._tell(key)
@@ -179,6 +215,7 @@ class Keyspace:
         self.values, other.values = other.values, self.values
         self.expires, other.expires = other.expires, self.expires
         self._deadlines, other._deadlines = other._deadlines, self._deadlines
+        self._pools, other._pools = other._pools, self._pools
         self._dataset.changes += 1
         if self._dataset.ledger is not None:
             self._dataset.ledger.swap(self, other)
@@ -221,7 +258,7 @@ class Keyspace:
 
     def _discard(self, key: bytes) -> None:
         value = self.take(key)
-        if type(value) is not bytes and len(value) > _HUGE:
+        if type(value) is not bytes and len(value) > HUGE:
             self._dataset.trash.add(value)
 
     def _tell(self, key: bytes) -> None:
@@ -238,94 +275,3 @@ class Watcher:
     """Who has to know whether watched keys have changed."""
 
     dirty = False
-
-
-class Trash:
-    """Values that are gone, freed a slice at a time: a million elements at once would hold everybody up."""
-
-    def __init__(self) -> None:
-        self._values: deque[Value | dict[bytes, Value]] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
-    def add(self, value: Value | dict[bytes, Value]) -> None:
-        """Take what nothing else refers to any more."""
-        self._values.append(value)
-
-    def free(self, most: int) -> None:
-        """Free up to ``most`` elements."""
-        while self._values and most > 0:
-            value = self._values[0]
-            for _ in range(0 if isinstance(value, bytes) else min(most, len(value))):
-                most -= 1
-                if isinstance(value, dict):
-                    self._free_one(value.popitem()[1])
-                elif not isinstance(value, bytes):
-                    value.pop()
-            if isinstance(value, bytes) or not value:
-                self._values.popleft()
-
-    def _free_one(self, value: Value) -> None:
-        if type(value) is not bytes and len(value) > _HUGE:
-            self._values.append(value)
-
-
-class Dataset:
-    """All keyspaces, and what one turn has done to them.
-
-    Args:
-        databases: how many keyspaces.
-        clock: tells the time in seconds since the epoch.
-        journal: called with each keyspace and each effect that a store must keep; ``None``: nobody keeps them.
-    """
-
-    def __init__(
-        self,
-        databases: int,
-        clock: Callable[[], float],
-        journal: Callable[[int, Sequence[bytes]], None] | None = None,
-    ) -> None:
-        self.clock = clock
-        self.keyspaces = [Keyspace(number, self) for number in range(databases)]
-        self.journal = journal
-        self.changes = 0
-        """Counts them: a command that has not raised it has changed nothing."""
-        self.effects: list[Sequence[bytes]] | None = None
-        """What to record instead of the command that runs, where doing that again might come out otherwise."""
-        self.ready: dict[tuple[Keyspace, bytes], None] = {}
-        """Keys that somebody waits for and that have a value now, in the order in which they got it."""
-        self.trash = Trash()
-        self.ledger: Ledger | None = None
-        self.plain = True
-        """Whether commands that write need nothing else: there is neither a store nor a ledger."""
-        self.alert = False
-        """Whether anybody wants to know of changed keys: who watches, who waits, or the ledger."""
-        self.expired = self.evicted = 0
-
-    def now(self) -> int:
-        """Return the time in milliseconds since the epoch."""
-        return int(self.clock() * 1000)
-
-    def record(self, keyspace: Keyspace, effect: Sequence[bytes]) -> None:
-        """Have the store keep an effect."""
-        if self.journal is not None:
-            self.journal(keyspace.number, effect)
-
-    def look_out(self) -> None:
-        """Find out anew whether anybody wants to know of changed keys, or of all that writes."""
-        self.plain = self.ledger is None and self.journal is None
-        self.alert = self.ledger is not None or any(each.watched or each.waiters for each in self.keyspaces)
-
-    def expire_due(self, most: int) -> int:
-        """Remove up to ``most`` keys whose time has come; return how many these were."""
-        gone = 0
-        for keyspace in self.keyspaces:
-            gone += keyspace.expire_due(most - gone)
-        return gone
-
-    def contents(self) -> Iterable[tuple[Keyspace, bytes, Value]]:
-        """Return all keys with their values."""
-        return itertools.chain.from_iterable(
-            ((keyspace, key, value) for key, value in keyspace.values.items()) for keyspace in self.keyspaces
-        )

@@ -1,24 +1,21 @@
-"""Bytes into requests, and replies into bytes: RESP2 and RESP3.
+"""What is said, and replies as bytes: RESP2 and RESP3; ``parser`` makes requests of bytes.
 
-(https://redis.io/docs/latest/develop/reference/protocol-spec.) What a client gets to see for input that is none are the
-words of redis-server 7.0, by which clients know what happened. No sockets, no clock, no locks.
+(https://redis.io/docs/latest/develop/reference/protocol-spec.) No sockets, no clock, no locks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 __all__ = [
     "NIL_ARRAY",
     "RESP3",
     "CommandError",
-    "Parser",
-    "ProtocolError",
     "Push",
     "Reply",
+    "ReplyTooLargeError",
     "Request",
     "Several",
     "Text",
@@ -30,22 +27,19 @@ __all__ = [
 Request: TypeAlias = list[bytes]
 """A command's name and its arguments."""
 
-# Octets of a line that is no bulk string: an inline command or a length. PROTO_INLINE_MAX_SIZE of redis.
-_LINE = 64 * 1024
 # What one integer of the protocol may be: a signed 64-bit one.
 _LEAST, _MOST, _DIGITS = -(2**63), 2**63 - 1, 20
-
-# Lengths as nearly all requests have them: a look-up takes no "+1", " 1" or "01", as int() would, and is faster.
-_COUNTS: Final = {b"*%d" % count: count for count in range(1, 1025)}
-_LENGTHS: Final = {b"$%d" % length: length for length in range(4096)}
-
-
-class ProtocolError(Exception):
-    """Input after which it is unknown where the next request begins; the connection ends with it."""
 
 
 class CommandError(Exception):
     """A command's refusal, as the client gets it: a code in capitals, and why."""
+
+
+class ReplyTooLargeError(CommandError):
+    """A reply would take more memory than one may."""
+
+    def __init__(self) -> None:
+        super().__init__("ERR the reply is larger than 1 GiB: ask for less at a time")
 
 
 class Push(list["Reply"]):
@@ -87,259 +81,87 @@ def to_int(text: bytes) -> int:
     return number
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may be."""
-
-    # Redis' proto-max-bulk-len: the largest string.
-    bulk: int = 512 * 1024 * 1024
-    # That of redis up to 7.0, which says "Protocol error: invalid multibulk length" there.
-    arguments: int = 1024 * 1024
-    # Redis' client-query-buffer-limit: one request as a whole.
-    query: int = 1024 * 1024 * 1024
-
-
-# Before a client has given the password, as redis has it: enough for HELLO and AUTH, of no use to a flood.
-STRANGER: Final = Limits(bulk=16384, arguments=10, query=64 * 1024)
+# Octets of one reply. A large value asked for a thousand times in one command would be more memory than there is.
+_LARGEST = 1024 * 1024 * 1024
+# Octets up to which a value in a reply is copied twice rather than handled as parts.
+_COPIED = 512
+_Aggregate: TypeAlias = "Sequence[Reply] | Mapping[Any, Reply] | AbstractSet[bytes]"
+# As mostly; what is a subclass may be a push.
+_LISTS: Final = {list}
+_SCALARS: Final = {int, str, float, type(None), Text}
+# What commands mostly say.
+_STATUSES: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
 
 
-class Parser:
-    """Cuts a stream into requests.
+def encode(reply: Reply, version: int = 2) -> bytes:
+    """Return a reply as a client of RESP2 or RESP3 reads it.
 
-    Nearly all input is batches of whole requests, for which there is a fast way: one ``split()`` of the batch, each
-    piece's length checked against what its header says. Whatever surprises it goes the slow way, octet by octet exact.
-
-    Args:
-        limits: replace them at any time.
+    Raises:
+        ReplyTooLargeError: it would take more memory than a reply may.
     """
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self.error: ProtocolError | None = None
-        """Set when the input cannot be read on: once the requests before it have been served."""
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._want = 1  # octets needed before it makes sense to look again
-        self._request: Request = []
-        self._missing = 0  # arguments of it
-        self._request_size = 0
-
-    def feed(self, data: bytes) -> list[Request]:
-        """Take in the next octets, and return the requests that are now complete."""
-        if self._chunks or self._missing:
-            self._chunks.append(data)
-            self._size += len(data)
-            return self._read_slowly() if self._size >= self._want else []
-        requests: list[Request] = []
-        pieces = data.split(b"\r\n")
-        at, last = 0, len(pieces) - 1
-        count_of, length_of = _COUNTS.get, _LENGTHS.get
-        while at < last:
-            count = count_of(pieces[at])
-            if count is None:
-                break
-            end = at + 1 + 2 * count
-            if end > last:
-                break
-            request = pieces[at + 2 : end : 2]
-            if [*map(len, request)] != [*map(length_of, pieces[at + 1 : end : 2])]:
-                break
-            requests.append(request)
-            at = end
-        if at == last and not pieces[last]:
-            return requests
-        rest = b"\r\n".join(pieces[at:]) if at else data
-        self._chunks.append(rest)
-        self._size = len(rest)
-        return requests + self._read_slowly()
-
-    def _read_slowly(self) -> list[Request]:
-        data = b"".join(self._chunks)
-        requests: list[Request] = []
-        at = 0
-        try:
-            while self.error is None:
-                moved = (
-                    self._read_header(data, at, requests) if not self._missing else self._read_bulk(data, at)
-                )
-                if moved is None:
-                    break
-                at = moved
-                if self._request and not self._missing:
-                    requests.append(self._request)
-                    self._request = []
-        except ProtocolError as error:
-            self.error = error
-        rest = data[at:]
-        self._want = max(len(rest) + 1, self._want - at)
-        if self._request_size + len(rest) > self.limits.query:
-            self.error = ProtocolError("query buffer limit")
-        if self.error is not None:
-            rest, self._missing = b"", 0
-        self._chunks = [rest] if rest else []
-        self._size = len(rest)
-        return requests
-
-    def _read_header(self, data: bytes, at: int, requests: list[Request]) -> int | None:
-        """Read how many arguments follow, or an inline command; return where to go on, None if it is not complete."""
-        self._want = 0
-        if at >= len(data):
-            return None
-        if not data.startswith(b"*", at):
-            return self._read_inline(data, at, requests)
-        end = _line_end(data, at, b"\r", "too big mbulk count string")
-        if end is None:
-            return None
-        count = _length(data[at + 1 : end], -_MOST, self.limits.arguments, "invalid multibulk length")
-        self._missing, self._request_size = max(0, count), 0
-        return end + 2
-
-    def _read_bulk(self, data: bytes, at: int) -> int | None:
-        """Read one argument; return where to go on, or None if it is not complete."""
-        self._want = 0
-        end = _line_end(data, at, b"\r", "too big bulk count string")
-        if end is None:
-            return None
-        if not data.startswith(b"$", at):
-            raise ProtocolError(f"expected '$', got '{chr(data[at])}'")
-        length = _length(data[at + 1 : end], 0, self.limits.bulk, "invalid bulk length")
-        begin, end = end + 2, end + 2 + length
-        if len(data) < end + 2:
-            self._want = end + 2
-            if self._request_size + length > self.limits.query:
-                raise ProtocolError("query buffer limit")
-            return None
-        self._request.append(data[begin:end])
-        self._request_size += length
-        self._missing -= 1
-        return end + 2
-
-    def _read_inline(self, data: bytes, at: int, requests: list[Request]) -> int | None:
-        end = _line_end(data, at, b"\n", "too big inline request")
-        if end is None:
-            return None
-        words = _words(data[at:end].removesuffix(b"\r"))
-        if words:
-            requests.append(words)
-        return end + 1
-
-
-def _line_end(data: bytes, at: int, mark: bytes, complaint: str) -> int | None:
-    end = data.find(mark, at)
-    if end < 0 or (mark == b"\r" and end + 1 >= len(data)):
-        if len(data) - at > _LINE:
-            raise ProtocolError(complaint)
-        return None
-    return end
-
-
-def _length(text: bytes, least: int, most: int, complaint: str) -> int:
-    try:
-        number = to_int(text)
-    except ValueError:
-        raise ProtocolError(complaint) from None
-    if not least <= number <= most:
-        raise ProtocolError(complaint)
-    return number
-
-
-_ESCAPES: Final = {0x6E: b"\n", 0x72: b"\r", 0x74: b"\t", 0x62: b"\b", 0x61: b"\a"}
-_SPACES: Final = b" \t\n\v\f\r\0"
-
-
-def _words(line: bytes) -> Request:
-    """Split an inline command as a shell would, more or less: redis-cli takes its own lines so, too."""
-    words: Request = []
-    at = 0
-    while True:
-        while at < len(line) and line[at] in _SPACES:
-            at += 1
-        if at == len(line):
-            return words
-        word = bytearray()
-        while at < len(line) and line[at] not in _SPACES:
-            if line[at] in b"\"'":
-                at = _quoted(line, at, word)
-            else:
-                word.append(line[at])
-                at += 1
-        words.append(bytes(word))
-
-
-def _quoted(line: bytes, at: int, word: bytearray) -> int:
-    """Append what stands in quotes from ``at`` on; return where they end."""
-    quote = line[at]
-    at += 1
-    while at < len(line) and line[at] != quote:
-        if line[at] == 0x5C and at + 1 < len(line) and (quote == 0x22 or line[at + 1] == 0x27):  # noqa: PLR2004 -- \ " '
-            code = line[at + 2 : at + 4]
-            if quote == 0x22 and line[at + 1] == 0x78 and len(code) == 2 and _is_hex(code):  # noqa: PLR2004 -- \xHH
-                word.append(int(code, 16))
-                at += 4
-                continue
-            at += 1
-            word += _ESCAPES.get(line[at], line[at : at + 1]) if quote == 0x22 else line[at : at + 1]  # noqa: PLR2004 -- "
-        else:
-            word.append(line[at])
-        at += 1
-    # A closing quote is followed by a space or nothing.
-    if at == len(line) or (at + 1 < len(line) and line[at + 1] not in _SPACES):
-        raise ProtocolError("unbalanced quotes in request")
-    return at + 1
-
-
-def _is_hex(code: bytes) -> bool:
-    return not code.strip(b"0123456789abcdefABCDEF")
-
-
-# -- replies -------------------------------------------------------------------------------------------------------
-
-
-def encode(reply: Reply, version: int = 2) -> bytes:  # noqa: PLR0911 -- the shortest way for each
-    """Return a reply as a client of RESP2 or RESP3 reads it."""
     # Exact types first, as nearly all replies are of these; what is a subclass of one has a form of its own.
     if type(reply) is bytes:
         return b"$%d\r\n%b\r\n" % (len(reply), reply)
     if type(reply) is int:
         return b":%d\r\n" % reply
     if type(reply) is str:
-        return b"+%b\r\n" % _line(reply)
+        return _STATUSES.get(reply) or b"+%b\r\n" % _line(reply)
     if reply is None:
         return b"_\r\n" if version == RESP3 else b"$-1\r\n"
-    if isinstance(reply, Sequence) and not isinstance(reply, str):
-        items = [
-            b"$%d\r\n%b\r\n" % (len(item), item) if type(item) is bytes else encode(item, version)
-            for item in reply
-        ]
-        if type(reply) is Several:
-            return b"".join(items)
-        mark = b">" if version == RESP3 and type(reply) is Push else b"*"
-        return b"%b%d\r\n%b" % (mark, len(items), b"".join(items))
-    return _encode_rarely(reply, resp3=version == RESP3)
+    if type(reply) not in _LISTS and (
+        not isinstance(reply, (Mapping, AbstractSet, Sequence)) or isinstance(reply, str)
+    ):
+        return _encode_rarely(reply, resp3=version == RESP3)
+    parts: list[bytes] = []
+    _collect(cast("_Aggregate", reply), version, parts)
+    if sum(map(len, parts)) > _LARGEST:
+        raise ReplyTooLargeError
+    return b"".join(parts)
 
 
-def _encode_rarely(reply: Reply, *, resp3: bool) -> bytes:
-    version = RESP3 if resp3 else 2
+def _collect(reply: _Aggregate, version: int, parts: list[bytes]) -> None:
+    """Append what a reply consists of; of a large value, that value and no copy: it may be there a thousand times."""
+    mark, size, items = _shape(reply, resp3=version == RESP3)
+    if type(reply) is not Several:
+        parts.append(b"%b%d\r\n" % (mark, size))
+    if {*map(type, items)} == {bytes}:
+        values = cast("Collection[bytes]", items)
+        if max(map(len, values)) <= _COPIED:  # as mostly
+            parts += [b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
+            return
+    for item in items:
+        if type(item) is bytes:
+            parts += (b"$%d\r\n" % len(item), item, b"\r\n")
+        elif type(item) in _SCALARS or not isinstance(item, (Mapping, AbstractSet, Sequence)):
+            parts.append(encode(item, version))
+        else:
+            _collect(item, version, parts)
+
+
+def _shape(reply: _Aggregate, *, resp3: bool) -> tuple[bytes, int, Collection[Reply]]:
+    """Return how an aggregate is marked, what size is said of it, and what is in it."""
+    if type(reply) in _LISTS:
+        return b"*", len(reply), reply
+    if isinstance(reply, Mapping):
+        items = [each for pair in reply.items() for each in pair]
+        return (b"%", len(reply), items) if resp3 else (b"*", len(items), items)
+    if resp3 and isinstance(reply, AbstractSet):
+        return b"~", len(reply), reply
+    return b">" if resp3 and type(reply) is Push else b"*", len(reply), reply
+
+
+def _encode_rarely(reply: float | str | CommandError | _NilArray, *, resp3: bool) -> bytes:
     match reply:
         case CommandError():
             return b"-%b\r\n" % _line(str(reply).rstrip("\r\n"))
         case _NilArray():
             return b"_\r\n" if resp3 else b"*-1\r\n"
-        case float():
-            number = format_double(reply)
-            return b",%b\r\n" % number if resp3 else encode(number)
         case str():  # Text
             text = reply.encode("utf-8", "surrogateescape")
             return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if resp3 else encode(text)
-        case Mapping():
-            items = [encode(each, version) for pair in reply.items() for each in pair]
-            size, mark = (len(reply), b"%") if resp3 else (len(items), b"*")
-        case AbstractSet():
-            items = [encode(each, version) for each in reply]
-            size, mark = len(items), b"~" if resp3 else b"*"
         case _:
-            raise TypeError(f"no reply: {reply!r}")
-    return b"%b%d\r\n%b" % (mark, size, b"".join(items))
+            number = format_double(reply)
+            return b",%b\r\n" % number if resp3 else encode(number)
 
 
 def encode_request(request: Sequence[bytes]) -> bytes:

@@ -15,7 +15,8 @@ from servers.keyvalue.commands.table import without
 from servers.keyvalue.concurrency import Concurrency, Greenlets, Threads
 from servers.keyvalue.engine import Engine
 from servers.keyvalue.handler import KeyValueHandler
-from servers.keyvalue.protocol import CommandError, Parser
+from servers.keyvalue.parser import Parser
+from servers.keyvalue.protocol import CommandError
 from servers.keyvalue.settings import Settings
 from servers.keyvalue.stores.files import StoreError
 from servers.keyvalue.stores.opening import open_store
@@ -63,7 +64,7 @@ class KeyValueMixIn(ServiceMixIn[socket.socket, Any]):
         engine.pause = self.concurrency.pause
 
     def _make_concurrency(self, engine: Engine, lock: threading.Lock | None) -> Concurrency:
-        return Greenlets(engine.store, lock)
+        return Greenlets(engine, lock)
 
     def name_of(self, connection: socket.socket, address: Any) -> str:
         """Return what CLIENT LIST calls the other end of a connection."""
@@ -112,7 +113,7 @@ class ThreadingKeyValueServer(
     """The same with a thread per connection."""
 
     def _make_concurrency(self, engine: Engine, lock: threading.Lock | None) -> Concurrency:
-        return Threads(engine.store, lock or threading.Lock())
+        return Threads(engine, lock or threading.Lock())
 
 
 def fastest_parser() -> type[Parser]:

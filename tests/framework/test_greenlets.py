@@ -42,13 +42,21 @@ class Service(GreenletTCPService):
     drain_timeout = 0.05
 
 
+class Quiet(Service):
+    """Says nothing of what a handler raises."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing."""
+
+
 @contextlib.contextmanager
 def answering(answer: Answer, service: type[GreenletTCPService] = Service) -> Iterator[GreenletTCPService]:
     """Serve by a function that is called for each line."""
 
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
-            for _ in self.rfile:
+            for line in self.rfile:
+                self.line = line.strip()
                 self.wfile.write(answer(self))
 
     server = service(LOOPBACK, Handler)
@@ -480,6 +488,43 @@ def test_between_two_exchanges_there_is_no_greenlet() -> None:
         clients[2].close()
         eventually(lambda: len(ends.reasons) == 2)
     assert sorted(reason.value for reason in ends.reasons) == ["drain"] * 98 + ["local", "peer"]
+
+
+def test_a_turn_goes_on_whatever_one_of_it_does() -> None:
+    """All who have input in one turn are served in it, in order, though one raises, one ends and one waits for more."""
+    served: list[tuple[int, bytes]] = []
+    here, go_on, released = threading.Event(), threading.Event(), Event()
+
+    def answer(handler: StreamRequestHandler) -> bytes:
+        line: bytes = handler.line  # type: ignore[attr-defined]
+        hub = running_hub()
+        if line == b"hold":
+            here.set()
+            go_on.wait(PATIENCE)  # the hub stands still, and all who ask meanwhile come in one turn
+            return b"held"
+        served.append((hub.turn, line))
+        if line == b"raise":
+            raise ZeroDivisionError
+        if line == b"wait":
+            released.wait()
+        if line == b"last":
+            released.set()
+        return line or b"\n"
+
+    with answering(answer, Quiet) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(server)) for _ in range(7)]
+        for each in clients:
+            assert ask(each, b"hello\n") == b"hello"
+        served.clear()
+        clients[0].sendall(b"hold\n")
+        assert here.wait(PATIENCE)
+        lines = [b"one", b"raise", b"wait", b"two", b"", b"last"]
+        for each, line in zip(clients[1:], lines, strict=True):
+            each.sendall(line + b"\n")
+        go_on.set()
+        assert [each.recv(100) for each in clients] == [b"held", b"one", b"", b"wait", b"two", b"\n", b"last"]
+    assert len({turn for turn, _ in served}) == 1
+    assert [line for _, line in served] == lines
 
 
 def test_deadlines_that_were_met_leave_nothing_behind() -> None:

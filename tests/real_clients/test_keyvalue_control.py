@@ -1,15 +1,17 @@
 """The key-value store beside redis-server: the same commands to both, and the same octets from both."""
 
 import random
+import re
+import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from framework import at
-from framework.pytest_plugin import socket_folder
 from framework.testing import running
 from servers.keyvalue.commands.table import TABLE, Command
 from servers.keyvalue.config import Config
@@ -18,8 +20,6 @@ from servers.keyvalue.server import KeyValueServer
 from servers.keyvalue.stores.memory import MemoryStore
 from tests.real_clients.redis_control import needs_redis, redis_server
 from tests.servers.keyvalue.wire import Wire
-
-__all__ = ["socket_folder"]
 
 pytestmark = needs_redis
 
@@ -113,14 +113,28 @@ TIMES = {b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME"}
 ROWS = [row for name, row in TABLE.items() if name.islower() and row.name not in LEFT_OUT]
 
 
-@pytest.fixture
-def pair(socket_folder: Path) -> Iterator[tuple[Wire, Wire]]:
-    """Connect to our server and to the control."""
-    with ExitStack() as stack:
-        server = KeyValueServer(at(f"unix://{socket_folder}/kv.sock"), Engine(MemoryStore(), Config({})))
+# A case per line, with the escapes of Python: what a client sends.
+WORDS_FILE = Path(__file__).with_name("keyvalue_words.txt")
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[Path, Path]]:
+    """Run our server and the control."""
+    with TemporaryDirectory(prefix="kv-") as name, ExitStack() as stack:
+        folder = Path(name)
+        config = Config({"databases": "16"})
+        server = KeyValueServer(at(f"unix://{folder}/kv.sock"), Engine(MemoryStore(), config))
         stack.enter_context(running(server))
-        control = stack.enter_context(redis_server(socket_folder))
-        yield stack.enter_context(Wire(socket_folder / "kv.sock")), stack.enter_context(Wire(control))
+        yield folder / "kv.sock", stack.enter_context(redis_server(folder))
+
+
+@pytest.fixture
+def pair(both: tuple[Path, Path]) -> Iterator[tuple[Wire, Wire]]:
+    """Connect to both, which hold nothing yet."""
+    with Wire(both[0]) as ours, Wire(both[1]) as theirs:
+        for each in (ours, theirs):
+            each("FLUSHALL")
+        yield ours, theirs
 
 
 def request(row: Command, rng: random.Random) -> list[bytes]:
@@ -173,3 +187,26 @@ def test_random_commands(pair: tuple[Wire, Wire], seed: int, version: int) -> No
                 each("DEL", *KEYS)
     lines = [f"{words}\n    ours   {got}\n    theirs {wanted}" for words, got, wanted in different.values()]
     assert not lines, "\n".join(lines)
+
+
+def said(path: Path, octets: bytes) -> bytes:
+    """Return all that a server says to these octets, up to its end or, if there is none, to that of a command behind them."""
+    end = b"$3\r\nend\r\n"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        with suppress(BrokenPipeError):
+            client.sendall(b"FLUSHALL\r\n" + octets + b"CLIENT REPLY ON\r\nRESET\r\nECHO end\r\n")
+        answer = b""
+        with suppress(ConnectionResetError):
+            while not answer.endswith(end) and (more := client.recv(65536)):
+                answer += more
+    return re.sub(rb"(id\r\n:)\d+", rb"\1N", answer)
+
+
+@pytest.mark.parametrize("octets", WORDS_FILE.read_text().splitlines())
+def test_words(both: tuple[Path, Path], octets: str) -> None:
+    """Malformed input and refused commands get the very words that redis-server has for them, or its silence."""
+    case = octets.encode().decode("unicode_escape").encode("latin-1")
+    ours, theirs = both
+    assert said(ours, case) == said(theirs, case)

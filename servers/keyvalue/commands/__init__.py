@@ -58,21 +58,26 @@ __all__ = [
 
 def execute(client: Client, request: Request) -> Reply:
     """Do what a request says, and return the reply, which may be a refusal."""
+    row = client.table.get(request[0])
     try:
-        row = client.table.get(request[0])
-        if row is None or row.subcommands or len(request) not in row.arity:
+        if row is None or len(request) not in row.arity:
             row = find(client.table, request)
         if client.gated and (instead := _at_gate(client, row, request)) is not None:
             return instead
-        if not row.write:
-            return row.run(client, *request[row.skip :])
         dataset = client.dataset
+        if not row.write:
+            dataset.reading = True
+            return row.run(client, *request[row.skip :])
+        dataset.reading = False
         reply = row.run(client, *request[row.skip :]) if dataset.plain else _write(client, row, request)
         if dataset.ready and not client.running:
             blocking.serve(client.engine)
         return reply
     except CommandError as error:
-        if client.queue is not None:
+        # What may not be queued breaks the transaction; what has run at once and failed does not.
+        if client.queue is not None and (
+            row is None or len(request) not in row.arity or "unqueued" not in row.flags
+        ):
             client.broken = True
         client.engine.errors += 1
         return error

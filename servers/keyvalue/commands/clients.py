@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.arguments import NOT_AN_INTEGER, SYNTAX, integer
@@ -87,7 +88,7 @@ def _of_type(name: bytes) -> Callable[[Client], bool]:
 
 
 def _describe(client: Client) -> str:
-    now = client.engine.clock()
+    now = monotonic()
     flags = "".join(
         flag
         for flag, holds in (

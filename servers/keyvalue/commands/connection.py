@@ -44,7 +44,7 @@ def select(client: Client, index: bytes) -> Reply:
 
 
 @command("quit", "noscript loading stale fast unqueued stranger listening")
-def quit_(client: Client) -> Reply:
+def quit_(client: Client, *_: bytes) -> Reply:
     """Closes the connection."""
     client.closing = True
     return "OK"
@@ -111,7 +111,8 @@ def hello(client: Client, *options: bytes) -> Reply:
             raise CommandError("NOPROTO unsupported protocol version")
     words = list(options[1:])
     while words:
-        option = words.pop(0).upper()
+        said = words.pop(0)
+        option = said.upper()
         if option == b"AUTH" and len(words) > 1:
             _authenticate(client, words.pop(0), words.pop(0))
         elif option == b"SETNAME" and words:
@@ -119,7 +120,7 @@ def hello(client: Client, *options: bytes) -> Reply:
             check_name(name)
         else:
             raise CommandError(
-                f"ERR Syntax error in HELLO option '{option.decode('utf-8', 'surrogateescape').lower()}'"
+                f"ERR Syntax error in HELLO option '{said.decode('utf-8', 'surrogateescape')}'"
             )
     if not client.authenticated:
         raise CommandError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from servers.keyvalue.protocol import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from servers.keyvalue.commands.table import Command
 
 # Flags that only this server knows.
@@ -52,12 +55,28 @@ def document(row: Command) -> dict[bytes, Reply]:
     """Return a row as COMMAND DOCS has it."""
     entry: dict[bytes, Reply] = {
         b"summary": row.summary.partition("\n")[0].encode(),
-        b"since": b"1.0.0",
         b"group": _group(row).encode(),
-        b"complexity": b"",
+        b"arguments": [_argument(row, place, each) for place, each in _parameters(row)],
     }
     if row.subcommands:
         entry[b"subcommands"] = {each.name.encode(): document(each) for each in row.subcommands.values()}
+    return entry
+
+
+def _parameters(row: Command) -> Iterable[tuple[int, inspect.Parameter]]:
+    """Return the parameters after the client, each with its place among the words of a request."""
+    return enumerate(list(inspect.signature(row.run).parameters.values())[1:], row.skip)
+
+
+def _argument(row: Command, place: int, parameter: inspect.Parameter) -> Reply:
+    # What redis-cli makes its hints of. The options behind a star have a syntax of their own, and are one word here.
+    many = parameter.kind is parameter.VAR_POSITIONAL
+    entry: dict[bytes, Reply] = {
+        b"name": parameter.name.strip("_").encode(),
+        b"type": b"key" if place == row.keys[0] else b"string",
+    }
+    if many:
+        entry[b"flags"] = ["optional", "multiple"]
     return entry
 
 

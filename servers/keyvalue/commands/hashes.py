@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from servers.keyvalue.client import Client
 
 _MOST = 2**63 - 1
+# Items drawn that may be the same, where redis knows no limit: the reply alone could fill the memory.
+_DRAWS = 1024 * 1024
 
 
 @command("hset", "write denyoom fast", keys=1)
@@ -139,16 +141,18 @@ def hrandfield(client: Client, key: bytes, *options: bytes) -> Reply:
     """Returns one or more random fields from a hash."""
     number, with_values = 1, False
     if options:
-        number = integer(options[0])
-        if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHVALUES"):  # noqa: PLR2004 -- both
+        count, *words = options
+        if [word.upper() for word in words] not in ([], [b"WITHVALUES"]):
             raise CommandError(SYNTAX)
-        with_values = len(options) > 1
+        with_values = bool(words)
+        number = drawn(count, twofold=with_values)
     fields = client.db.typed(key, HASH)
     if fields is None:
         return [] if options else None
-    chosen = choose(list(fields), number)
+    pool = client.db.pool(key, fields)
     if not options:
-        return chosen[0]
+        return random.choice(pool)  # noqa: S311 -- no secret
+    chosen = choose(pool, number)
     if not with_values:
         return chosen
     if client.resp3:
@@ -156,11 +160,25 @@ def hrandfield(client: Client, key: bytes, *options: bytes) -> Reply:
     return [each for field in chosen for each in (field, fields[field])]
 
 
+def drawn(text: bytes, *, twofold: bool) -> int:
+    """Return how many are to be drawn; negative: any of them any number of times.
+
+    Args:
+        text: the argument.
+        twofold: whether each has something else with it, which halves what redis takes.
+    """
+    number = integer(text)
+    if number < -_MOST:
+        raise CommandError(f"ERR value is out of range, value must between {-_MOST} and {_MOST}")
+    if twofold and abs(number) > _MOST // 2:
+        raise CommandError("ERR value is out of range")
+    return number
+
+
 def choose(items: list[bytes], number: int) -> list[bytes]:
     """Return that many of the items, each once at most; if negative, any of them any number of times."""
-    # Such a range is asked for by nobody, and redis refuses the same: the reply alone would fill the memory.
-    if abs(number) > _MOST // 2:
+    if number < -_DRAWS:
         raise CommandError("ERR value is out of range")
     if number < 0:
         return random.choices(items, k=-number)  # noqa: S311 -- no secret
-    return items if number >= len(items) else random.sample(items, number)
+    return [*items] if number >= len(items) else random.sample(items, number)

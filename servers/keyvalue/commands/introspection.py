@@ -8,7 +8,7 @@ from servers.keyvalue.arguments import SYNTAX
 from servers.keyvalue.commands.documentation import categories, describe, document
 from servers.keyvalue.commands.table import Command, command, find
 from servers.keyvalue.glob import matcher
-from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply
+from servers.keyvalue.protocol import CommandError, Reply
 
 if TYPE_CHECKING:
     from servers.keyvalue.client import Client
@@ -34,7 +34,7 @@ def command_info(client: Client, *names: bytes) -> Reply:
     if not names:
         return command_(client)
     found = [_named(client, name) for name in names]
-    return [NIL_ARRAY if row is None else describe(row) for row in found]
+    return [None if row is None else describe(row) for row in found]
 
 
 @command("command|docs", "random loading stale")
@@ -63,17 +63,16 @@ def command_list(client: Client, *filters: bytes) -> Reply:
 
 
 @command("command|getkeys", "loading stale")
-def command_getkeys(client: Client, *request: bytes) -> Reply:
+def command_getkeys(client: Client, name: bytes, argument: bytes, *rest: bytes) -> Reply:
     """Extracts the key names from an arbitrary command."""
-    if not request:
-        raise CommandError("ERR wrong number of arguments for 'command|getkeys' command")
+    request = [name, argument, *rest]
     try:
-        row = find(client.table, list(request))
+        row = find(client.table, request)
     except CommandError as error:
         number = "wrong number" in str(error)
         what = "number of arguments specified for command" if number else "command specified"
         raise CommandError(f"ERR Invalid {what}") from None
-    keys = row.keys_of(list(request))
+    keys = row.keys_of(request)
     if not keys:
         raise CommandError(_NEEDS_KEYS)
     return keys

@@ -72,7 +72,7 @@ def keys_(client: Client, pattern: bytes) -> Reply:
     for start in range(0, len(names), _SLICE):
         found += [each for each in names[start : start + _SLICE] if matches(each)]
         if not client.running and start + _SLICE < len(names):
-            client.engine.pause()
+            client.engine.pause(0)
     return [each for each in found if expires.get(each, now + 1) > now]
 
 

@@ -207,13 +207,14 @@ def lpos(client: Client, key: bytes, element: bytes, *options: bytes) -> Reply:
         raise CommandError(SYNTAX)
     items: deque[bytes] = client.db.typed(key, LIST) or deque()
     size = len(items)
+    skipped = min(abs(rank) - 1, size)
     order = (
         enumerate(items)
         if rank > 0
         else ((size - 1 - place, item) for place, item in enumerate(reversed(items)))
     )
-    matches = (place for place, item in islice(order, limit or None) if item == element)
-    found = list(islice(matches, abs(rank) - 1, abs(rank) - 1 + (1 if count is None else count or size)))
+    matches = (place for place, item in islice(order, min(limit, size) or None) if item == element)
+    found = list(islice(matches, skipped, skipped + (1 if count is None else min(count or size, size))))
     if count is None:
         return found[0] if found else None
     return found

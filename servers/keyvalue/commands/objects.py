@@ -50,7 +50,10 @@ def object_freq(client: Client, key: bytes) -> Reply:
     if client.db.get(key) is None:
         return None
     if ledger is None or not ledger.counts_uses:
-        raise CommandError("ERR An LFU maxmemory policy is not selected, access frequency not tracked.")
+        raise CommandError(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
+            "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+        )
     return ledger.frequency(client.db, key)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servers.keyvalue.arguments import wrong_subcommand
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.glob import matcher
 from servers.keyvalue.protocol import CommandError, Push, Reply, Several
@@ -96,6 +97,8 @@ def pubsub(client: Client) -> Reply:
 @command("pubsub|channels", "pubsub loading stale")
 def pubsub_channels(client: Client, *pattern: bytes) -> Reply:
     """Returns the active channels."""
+    if len(pattern) > 1:
+        raise CommandError(wrong_subcommand("CHANNELS", "PUBSUB"))
     return [name for name in client.engine.channels if not pattern or matcher(pattern[0])(name)]
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, integer, numbered, timeout
+from servers.keyvalue.arguments import SYNTAX, timeout
 from servers.keyvalue.blocking import Block
 from servers.keyvalue.commands.lists import lpush, rpush, take
+from servers.keyvalue.commands.popping import pop_several, pop_waiting
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.keyspace import LIST
-from servers.keyvalue.protocol import NIL_ARRAY, CommandError, Reply
+from servers.keyvalue.protocol import CommandError, Reply
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable, Sequence
-
     from servers.keyvalue.client import Client
+
+_LEFT = {b"LEFT": True, b"RIGHT": False}
 
 
 @command("lmove", "write denyoom", keys=(1, 2, 1))
@@ -70,13 +70,10 @@ def _move(client: Client, source: bytes, destination: bytes, from_left: bool, to
 
 
 def _is_left(end: bytes) -> bool:
-    match end.upper():
-        case b"LEFT":
-            return True
-        case b"RIGHT":
-            return False
-        case _:
-            raise CommandError(SYNTAX)
+    try:
+        return _LEFT[end.upper()]
+    except KeyError:
+        raise CommandError(SYNTAX) from None
 
 
 @command("blpop", "write noscript blocking", keys=(1, -2, 1))
@@ -92,75 +89,28 @@ def brpop(client: Client, key: bytes, timeout_: bytes, *rest: bytes) -> Reply:
 
 
 def _pop_waiting(client: Client, arguments: tuple[bytes, ...], *, left: bool) -> Reply:
-    *keys, seconds = arguments
-
     def pop(key: bytes) -> Reply:
         (element,) = take(client, key, 1, left=left)
         client.propagate(b"LPOP" if left else b"RPOP", key)
         return [key, element]
 
-    return first_of(client, keys, LIST, pop, wait=timeout(seconds))
+    return pop_waiting(client, arguments, LIST, pop)
 
 
 @command("lmpop", "write movablekeys", numbered=1)
 def lmpop(client: Client, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
     """Returns multiple elements from a list after removing them. Deletes the list if the last element was popped."""
-    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)))
+    return pop_several(client, numkeys, (key, where, *rest), LIST, _LEFT, _pop_some)
 
 
 @command("blmpop", "write noscript blocking movablekeys", numbered=2)
 def blmpop(client: Client, timeout_: bytes, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
     """Pops elements from one of multiple lists. Blocks until an element is available otherwise."""
     wait = timeout(timeout_)
-    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)), wait=wait)
+    return pop_several(client, numkeys, (key, where, *rest), LIST, _LEFT, _pop_some, wait)
 
 
-def _parse_mpop(
-    client: Client, numkeys: bytes, rest: Sequence[bytes]
-) -> tuple[list[bytes], type[deque[bytes]], Callable[[bytes], Reply]]:
-    keys, options = numbered(numkeys, rest)
-    if not options:
-        raise CommandError(SYNTAX)
-    left, number = _is_left(options[0]), count_option(options[1:])
-
-    def pop(key: bytes) -> Reply:
-        found = take(client, key, number, left=left)
-        client.propagate(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
-        return [key, found]
-
-    return keys, LIST, pop
-
-
-def count_option(options: list[bytes]) -> int:
-    """Return what ``COUNT n`` says, if it is there."""
-    if not options:
-        return 1
-    if len(options) != 2 or options[0].upper() != b"COUNT":  # noqa: PLR2004 -- the word and the number
-        raise CommandError(SYNTAX)
-    number = integer(options[1], "ERR count should be greater than 0")
-    if number < 1:
-        raise CommandError("ERR count should be greater than 0")
-    return number
-
-
-_AT_ONCE = -1.0
-
-
-def first_of(
-    client: Client,
-    keys: list[bytes],
-    kind: type,
-    pop: Callable[[bytes], Reply],
-    wait: float | None = _AT_ONCE,
-) -> Reply:
-    """Pop from the first of several keys that has something, or wait until one has."""
-
-    def attempt() -> Reply:
-        for key in keys:
-            if client.db.typed(key, kind) is not None:
-                return pop(key)
-        if wait == _AT_ONCE:
-            return NIL_ARRAY
-        raise Block(keys, wait, attempt)
-
-    return attempt()
+def _pop_some(client: Client, key: bytes, left: bool, number: int) -> Reply:
+    found = take(client, key, number, left=left)
+    client.propagate(b"LPOP" if left else b"RPOP", key, b"%d" % len(found))
+    return [key, found]

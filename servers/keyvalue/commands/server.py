@@ -7,7 +7,7 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, integer
+from servers.keyvalue.arguments import SYNTAX, integer, wrong_subcommand
 from servers.keyvalue.commands.connection import VERSION
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.protocol import CommandError, Reply, Several, Text
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from servers.keyvalue.client import Client
     from servers.keyvalue.engine import Engine
+
+
+_TOO_FEW = "ERR count should be greater than or equal to -1"
+# Seconds between two looks whether a snapshot is made.
+_GLANCE = 0.02
 
 
 @command("time", "random loading stale fast")
@@ -99,8 +104,8 @@ def _sections(engine: Engine) -> Mapping[str, Mapping[str, object]]:
             "total_error_replies": engine.errors,
             "expired_keys": dataset.expired,
             "evicted_keys": dataset.evicted,
-            "keyspace_hits": 0,
-            "keyspace_misses": 0,
+            "keyspace_hits": dataset.hits,
+            "keyspace_misses": dataset.misses,
             "pubsub_channels": len(engine.channels),
             "pubsub_patterns": len(engine.patterns),
         },
@@ -160,7 +165,7 @@ def config_resetstat(client: Client) -> Reply:
     """Resets the server's statistics."""
     engine = client.engine
     engine.commands = engine.errors = engine.connections = 0
-    engine.dataset.expired = engine.dataset.evicted = 0
+    engine.dataset.expired = engine.dataset.evicted = engine.dataset.hits = engine.dataset.misses = 0
     return "OK"
 
 
@@ -182,7 +187,7 @@ def wait_for_save(client: Client) -> None:
     """Let others have their turns until the snapshot is made."""
     store = client.engine.store
     while store.saving:
-        client.engine.pause()
+        client.engine.pause(_GLANCE)
         store.tick()
     if not store.save_worked:
         raise CommandError("ERR the snapshot could not be made: see the log")
@@ -236,9 +241,11 @@ def slowlog(client: Client) -> Reply:
 @command("slowlog|get", "admin random loading stale")
 def slowlog_get(client: Client, *count: bytes) -> Reply:
     """Returns the slow log's entries."""
-    number = integer(next(iter(count), b"10"))
+    if len(count) > 1:
+        raise CommandError(wrong_subcommand("GET", "SLOWLOG"))
+    number = integer(next(iter(count), b"10"), _TOO_FEW)
     if number < -1:
-        raise CommandError("ERR count should be greater than or equal to -1")
+        raise CommandError(_TOO_FEW)
     entries = list(client.engine.slowlog)
     return [
         [each.number, each.time, each.microseconds, list(each.request), each.address.encode(), each.name]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, integer, numbered, positive
-from servers.keyvalue.commands.hashes import choose
+from servers.keyvalue.arguments import SYNTAX, numbered, positive
+from servers.keyvalue.commands.hashes import choose, drawn
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.keyspace import SET
 from servers.keyvalue.protocol import CommandError, Reply
@@ -98,15 +97,20 @@ def spop(client: Client, key: bytes, *count: bytes) -> Reply:
     found = client.db.typed(key, SET)
     if found is None:
         return _NONE if count else None
-    # The order of a set of bytes is that of their hashes, which nobody outside knows (PYTHONHASHSEED).
-    gone = list(islice(found, number))
-    if len(gone) == len(found):
+    if number >= len(found):
         client.db.take(key)
         client.propagate(b"DEL", key)
-    elif gone:
+        return found if count else next(iter(found))
+    pool = client.db.pool(key, found)
+    for end in range(len(pool), len(pool) - number, -1):
+        place = random.randrange(end)  # noqa: S311 -- no secret
+        pool[place], pool[end - 1] = pool[end - 1], pool[place]
+    gone = pool[len(pool) - number :]
+    if gone:
         client.engine.reserve([b"SREM", key, *gone])
         found.difference_update(gone)
-        client.db.changed(key)
+        del pool[-number:]
+        client.db.drawn(key, pool)
         client.propagate(b"SREM", key, *gone)
     return set(gone) if count else gone[0]
 
@@ -116,13 +120,12 @@ def srandmember(client: Client, key: bytes, *count: bytes) -> Reply:
     """Get one or multiple random members from a set."""
     if len(count) > 1:
         raise CommandError(SYNTAX)
-    number = integer(count[0]) if count else 1
+    number = drawn(count[0], twofold=False) if count else 1
     found: set[bytes] | None = client.db.typed(key, SET)
     if found is None:
         return [] if count else None
-    if not count:
-        return next(islice(found, random.randrange(len(found)), None))  # noqa: S311 -- no secret
-    return choose(list(found), number)
+    pool = client.db.pool(key, found)
+    return choose(pool, number) if count else random.choice(pool)  # noqa: S311 -- no secret
 
 
 # -- several sets ------------------------------------------------------------------------------------------------------

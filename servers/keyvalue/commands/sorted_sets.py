@@ -6,19 +6,20 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from servers.keyvalue.arguments import SYNTAX, double, integer, numbered, positive, timeout
-from servers.keyvalue.commands.hashes import choose
-from servers.keyvalue.commands.queues import count_option, first_of
+from servers.keyvalue.arguments import SYNTAX, double, positive, timeout
+from servers.keyvalue.commands.hashes import choose, drawn
+from servers.keyvalue.commands.popping import pop_several, pop_waiting
 from servers.keyvalue.commands.table import command
 from servers.keyvalue.protocol import CommandError, Reply, format_double
 from servers.keyvalue.sortedset import SortedSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
     from servers.keyvalue.client import Client
 
 _NOT_A_NUMBER = "ERR resulting score is not a number (NaN)"
+_LOWEST = {b"MIN": True, b"MAX": False}
 _FLAGS = {b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"}
 
 
@@ -131,7 +132,7 @@ def zrandmember(client: Client, key: bytes, *options: bytes) -> Reply:
     """Returns one or more random members from a sorted set."""
     if len(options) > 2 or (len(options) == 2 and options[1].upper() != b"WITHSCORES"):  # noqa: PLR2004 -- both
         raise CommandError(SYNTAX)
-    number = integer(options[0]) if options else 1
+    number = drawn(options[0], twofold=len(options) > 1) if options else 1
     found = client.db.typed(key, SortedSet)
     if found is None:
         return [] if options else None
@@ -198,40 +199,28 @@ def bzpopmax(client: Client, key: bytes, timeout_: bytes, *rest: bytes) -> Reply
 
 
 def _pop_waiting(client: Client, arguments: tuple[bytes, ...], *, lowest: bool) -> Reply:
-    *keys, seconds = arguments
-
     def pop(key: bytes) -> Reply:
         ((member, score),) = _take(client, key, 1, lowest=lowest)
         client.propagate(b"ZREM", key, member)
         return [key, member, score]
 
-    return first_of(client, keys, SortedSet, pop, wait=timeout(seconds))
+    return pop_waiting(client, arguments, SortedSet, pop)
 
 
 @command("zmpop", "write movablekeys", numbered=1)
 def zmpop(client: Client, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
     """Returns the highest- or lowest-scoring members from one or more sorted sets after removing them."""
-    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)))
+    return pop_several(client, numkeys, (key, where, *rest), SortedSet, _LOWEST, _pop_some)
 
 
 @command("bzmpop", "write noscript blocking movablekeys", numbered=2)
 def bzmpop(client: Client, timeout_: bytes, numkeys: bytes, key: bytes, where: bytes, *rest: bytes) -> Reply:
     """Removes and returns a member by score from one or more sorted sets. Blocks until there is one."""
     wait = timeout(timeout_)
-    return first_of(client, *_parse_mpop(client, numkeys, (key, where, *rest)), wait=wait)
+    return pop_several(client, numkeys, (key, where, *rest), SortedSet, _LOWEST, _pop_some, wait)
 
 
-def _parse_mpop(
-    client: Client, numkeys: bytes, rest: Sequence[bytes]
-) -> tuple[list[bytes], type[SortedSet], Callable[[bytes], Reply]]:
-    keys, options = numbered(numkeys, rest)
-    if not options or (where := options[0].upper()) not in {b"MIN", b"MAX"}:
-        raise CommandError(SYNTAX)
-    number = count_option(options[1:])
-
-    def pop(key: bytes) -> Reply:
-        items = _take(client, key, number, lowest=where == b"MIN")
-        client.propagate(b"ZPOPMIN" if where == b"MIN" else b"ZPOPMAX", key, b"%d" % len(items))
-        return [key, [[member, score] for member, score in items]]
-
-    return keys, SortedSet, pop
+def _pop_some(client: Client, key: bytes, lowest: bool, number: int) -> Reply:
+    items = _take(client, key, number, lowest=lowest)
+    client.propagate(b"ZPOPMIN" if lowest else b"ZPOPMAX", key, b"%d" % len(items))
+    return [key, [[member, score] for member, score in items]]

@@ -102,6 +102,8 @@ def _reply(client: Client, items: list[tuple[bytes, float]], *, with_scores: boo
 
 
 _ALL = (b"BYSCORE", b"BYLEX", b"REV", b"WITHSCORES", b"LIMIT")
+# Of a command whose name says the rest.
+_FIXED = (b"WITHSCORES", b"LIMIT")
 
 
 @command("zrange", "readonly", keys=1)
@@ -121,35 +123,35 @@ def zrangestore(client: Client, dst: bytes, src: bytes, start: bytes, stop: byte
 @command("zrevrange", "readonly", keys=1)
 def zrevrange(client: Client, key: bytes, start: bytes, stop: bytes, *options: bytes) -> Reply:
     """Returns members in a sorted set within a range of indexes in reverse order."""
-    wanted = _Range(reverse=True).parse(options, (b"WITHSCORES",))
+    wanted = _Range(reverse=True).parse(options, _FIXED)
     return _reply(client, wanted.of(client, key, start, stop), with_scores=wanted.with_scores)
 
 
 @command("zrangebyscore", "readonly", keys=1)
 def zrangebyscore(client: Client, key: bytes, low: bytes, high: bytes, *options: bytes) -> Reply:
     """Returns members in a sorted set within a range of scores."""
-    wanted = _Range(b"SCORE").parse(options, (b"WITHSCORES", b"LIMIT"))
+    wanted = _Range(b"SCORE").parse(options, _FIXED)
     return _reply(client, wanted.of(client, key, low, high), with_scores=wanted.with_scores)
 
 
 @command("zrevrangebyscore", "readonly", keys=1)
 def zrevrangebyscore(client: Client, key: bytes, high: bytes, low: bytes, *options: bytes) -> Reply:
     """Returns members in a sorted set within a range of scores in reverse order."""
-    wanted = _Range(b"SCORE", reverse=True).parse(options, (b"WITHSCORES", b"LIMIT"))
+    wanted = _Range(b"SCORE", reverse=True).parse(options, _FIXED)
     return _reply(client, wanted.of(client, key, high, low), with_scores=wanted.with_scores)
 
 
 @command("zrangebylex", "readonly", keys=1)
 def zrangebylex(client: Client, key: bytes, low: bytes, high: bytes, *options: bytes) -> Reply:
     """Returns members in a sorted set within a lexicographical range."""
-    wanted = _Range(b"LEX").parse(options, (b"LIMIT",))
+    wanted = _Range(b"LEX").parse(options, _FIXED)
     return _reply(client, wanted.of(client, key, low, high), with_scores=False)
 
 
 @command("zrevrangebylex", "readonly", keys=1)
 def zrevrangebylex(client: Client, key: bytes, high: bytes, low: bytes, *options: bytes) -> Reply:
     """Returns members in a sorted set within a lexicographical range in reverse order."""
-    wanted = _Range(b"LEX", reverse=True).parse(options, (b"LIMIT",))
+    wanted = _Range(b"LEX", reverse=True).parse(options, _FIXED)
     return _reply(client, wanted.of(client, key, high, low), with_scores=False)
 
 

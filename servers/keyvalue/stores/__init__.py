@@ -79,8 +79,18 @@ class Store(Protocol):
         """Return when all that was appended before is as safe as it was asked for; from any thread.
 
         Raises:
+            CommandError: there was no room for it after all (``MISCONF``), and the store is ``ahead()``.
             OSError: it is not, and never will be: the server must stop.
         """
+        ...
+
+    @property
+    def ahead(self) -> bool:
+        """Whether memory has what the store has not, and will not have; then nothing is taken in before ``reload()``."""
+        ...
+
+    def reload(self, apply: Apply) -> None:
+        """Bring back what is kept, for keyspaces that have been emptied."""
         ...
 
     def save(self, changes: int) -> None:

@@ -1,9 +1,10 @@
 """``LogStore``: an append-only log in a folder, and snapshots of it.
 
 1. A commit is one write and, with ``fsync=always``, one fdatasync(2) for all effects of all clients since the last one.
-2. Room is taken before a command runs. So a full disk refuses commands, and never breaks a commit.
-3. A commit that fails all the same is the end: the kernel may have dropped the pages, and what is in memory is ahead of
-   the disk. Nobody was told of any of it, and the next start knows what was.
+2. Room is taken before a command runs. So a full disk refuses commands, and hardly ever breaks a commit: if a write finds
+   no room all the same, what it was for is cut off again, and memory is made anew from what is on disk.
+3. A sync that fails is the end: the kernel may have dropped the pages. Nobody was told of what it was for, and the next
+   start knows what was.
 4. A snapshot is made by another process, out of the files that are not written any more: the server only begins a new
    log. It would be the same if it were made twice, or after a restart.
 """
@@ -40,6 +41,7 @@ _PER_WORD, _PER_EFFECT = 16, 256
 # When a log has grown to its snapshot's size, but not below this: auto-aof-rewrite-percentage and -min-size of redis.
 _REWRITE = 64 * 1024 * 1024
 _EVERY = 1.0
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ROOT = Path(__file__).parents[3]
 
 
@@ -68,6 +70,8 @@ class LogStore:
         self._clock = clock
         self._effects: deque[tuple[int, Sequence[bytes]]] = deque()
         self._appended = self._committed = 0
+        self._lost = range(0)  # what was appended, and is not kept
+        self._ahead = False
         self._writing = threading.Lock()
         self._descriptor = -1
         self._number = 0
@@ -91,6 +95,17 @@ class LogStore:
     def saving(self) -> bool:
         """Whether another process makes a snapshot."""
         return self._compaction is not None
+
+    @property
+    def ahead(self) -> bool:
+        """Whether what is in memory is ahead of the disk for good, so that it has to be made anew by ``reload()``."""
+        return self._ahead
+
+    def reload(self, apply: Apply) -> None:
+        """Bring back what is kept, and go on."""
+        for database, effect in self.folder.effects():
+            apply(database, effect)
+        self._ahead = False
 
     def load(self, apply: Apply) -> None:
         """Bring back what was kept, and begin to keep more."""
@@ -132,15 +147,15 @@ class LogStore:
             self._grow(size)
 
     def _grow(self, size: int) -> None:
-        reason = ""
+        reason = "No space left on device"
         with self._writing:
-            for wanted in (max(_CHUNK, size - self._room), size - self._room):
+            for wanted in () if self._ahead else (max(_CHUNK, size - self._room), size - self._room):
                 try:
                     os.posix_fallocate(self._descriptor, self._allocated, wanted)
                 except OSError as error:
-                    if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                    if error.errno not in _NO_ROOM:
                         raise
-                    reason = error.strerror or "no room"
+                    reason = error.strerror or reason
                 else:
                     self._allocated += wanted
                     self._room += wanted
@@ -149,10 +164,13 @@ class LogStore:
                         _log.warning("%s: there is room again", self.folder.path)
                     return
         self._room += size
+        raise self._refuse(reason)
+
+    def _refuse(self, reason: str) -> CommandError:
         if not self.full:
             self.full = True
             _log.error("%s: no room for more (%s): commands that write are refused", self.folder.path, reason)
-        raise CommandError(f"MISCONF Errors writing to the AOF file: {reason}")
+        return CommandError(f"MISCONF Errors writing to the AOF file: {reason}")
 
     def append(self, database: int, effect: Sequence[bytes]) -> None:
         """Take in an effect."""
@@ -166,6 +184,8 @@ class LogStore:
         """
         wanted = self._appended
         with self._writing:
+            if wanted in self._lost:
+                raise self._refuse("No space left on device")
             if self._committed < wanted:
                 self._commit()
 
@@ -178,7 +198,13 @@ class LogStore:
             effects.append(self._effects.popleft())
         try:
             if effects:
-                self._write(self._header.record(self._sequence, self._synced, body_of(effects)))
+                try:
+                    self._write(self._header.record(self._sequence, self._synced, body_of(effects)))
+                except OSError as error:
+                    if error.errno not in _NO_ROOM:
+                        raise
+                    self._take_back(appended)
+                    raise self._refuse(error.strerror or "no room") from error
             if self._fsync == "always":
                 os.fdatasync(self._descriptor)
                 self._synced = self._sequence - 1
@@ -191,6 +217,14 @@ class LogStore:
             )
             raise
         self._committed = appended
+
+    def _take_back(self, appended: int) -> None:
+        """Cut off what was written of a record, and give up what it was for."""
+        os.ftruncate(self._descriptor, self._end)
+        self._allocated, self._room = self._end, 0
+        self._lost = range(self._committed + 1, appended + 1)
+        self._committed = appended
+        self._ahead = True
 
     def _write(self, record: bytes) -> None:
         with memoryview(record) as view:

@@ -17,7 +17,7 @@ class MemoryStore:
         clock: tells the time in seconds since the epoch.
     """
 
-    durable = pending = full = saving = False
+    durable = pending = full = saving = ahead = False
     save_worked = True
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -26,6 +26,9 @@ class MemoryStore:
         self.changes_at_save = 0
 
     def load(self, apply: Apply) -> None:
+        """Bring nothing back."""
+
+    def reload(self, apply: Apply) -> None:
         """Bring nothing back."""
 
     def reserve(self, request: Sequence[bytes]) -> None:

@@ -25,7 +25,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from servers.keyvalue.protocol import Parser, Request, encode_request
+from servers.keyvalue.parser import Parser
+from servers.keyvalue.protocol import Request, encode_request
 
 __all__ = ["DamagedError", "File", "Header", "Record", "body_of", "effects_of"]
 

@@ -67,7 +67,7 @@ def test_disabled_commands(serve: Serve) -> None:
     assert client("FLUSHALL").startswith(b"-ERR unknown command 'FLUSHALL'")
     assert client("CONFIG", "SET", "maxmemory", 1).startswith(b"-ERR unknown subcommand")
     assert client("CONFIG", "GET", "databases")[0] == b"*2\r\n"
-    assert client("COMMAND", "INFO", "flushall") == (b"*1\r\n", [b"*-1\r\n"])
+    assert client("COMMAND", "INFO", "flushall") == (b"*1\r\n", [b"$-1\r\n"])
     with pytest.raises(SettingsError, match="there is no such command"):
         Settings(disable=("nope",))
     with pytest.raises(KeyError):
@@ -105,6 +105,8 @@ def test_config(client: Wire) -> None:
     assert client("CONFIG", "GET", "maxmemory-samples")[1][1] == b"$1\r\n7\r\n"
     assert client("CONFIG", "SET", "nope", 1).startswith(b"-ERR Unknown option")
     assert b"immutable" in client("CONFIG", "SET", "databases", 1)
+    assert client("CONFIG", "SET", "appendonly", "no", "appendfsync", "always") == b"+OK\r\n"
+    assert b"can't set immutable config" in client("CONFIG", "SET", "appendonly", "yes")
 
 
 def test_limits_from_config(served: Served) -> None:
@@ -198,6 +200,21 @@ def test_info(client: Wire) -> None:
     assert "# Memory" not in client("INFO", "server").decode()
 
 
+def test_hits_and_misses(client: Wire) -> None:
+    """INFO counts what commands that read found and did not find, and nothing that others look for."""
+    client("SET", "a", 1)
+    client("INCR", "a")
+    client("INCR", "new")
+    client("MGET", "a", "none", "a")
+    client("EXISTS", "a", "none")
+    client("HGET", "none", "field")
+    text = client("INFO", "stats")
+    assert b"keyspace_hits:3\r\n" in text
+    assert b"keyspace_misses:3\r\n" in text
+    client("CONFIG", "RESETSTAT")
+    assert b"keyspace_hits:0\r\n" in client("INFO", "stats")
+
+
 def test_client_list(served: Served) -> None:
     """CLIENT LIST shows who is there and what they do, and no name of a client breaks its lines."""
     client, other = served.connect(), served.connect()
@@ -232,5 +249,5 @@ def test_commands_about_commands(client: Wire) -> None:
         b"$1\r\na\r\n",
         b"$1\r\nb\r\n",
     ]
-    assert client("COMMAND", "GETKEYS", "PING") == b"-ERR The command has no key arguments\r\n"
+    assert client("COMMAND", "GETKEYS", "PING", "x") == b"-ERR The command has no key arguments\r\n"
     assert b"$6\r\nlpushx\r\n" in client("COMMAND", "LIST", "FILTERBY", "PATTERN", "lp*")[1]

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from framework.testing import FakeClock, eventually
+from servers.keyvalue import protocol
 from servers.keyvalue.protocol import encode_request
 from servers.keyvalue.server import KeyValueMixIn
 from tests.servers.keyvalue.conftest import Serve, Served
@@ -299,10 +300,10 @@ def test_keys_lets_others_have_their_turn(served: Served) -> None:
     pauses = 0
     pause = served.engine.pause
 
-    def counted() -> None:
+    def counted(seconds: float) -> None:
         nonlocal pauses
         pauses += 1
-        pause()
+        pause(seconds)
 
     served.engine.pause = counted
     assert len(client("KEYS", "*")[1]) == 10_000
@@ -315,3 +316,76 @@ def test_nothing_is_recorded_where_nothing_is_kept(served: Served) -> None:
     client("SET", "a", 1, "EX", 100)
     client("EXPIRE", "a", 50)
     assert served.engine.dataset.effects is None
+
+
+def test_mistakes_that_break_no_transaction(client: Wire) -> None:
+    """What is refused though it is never queued does not break the transaction; what cannot be queued does."""
+    for words in (["MULTI"], ["WATCH", "a"]):
+        client("MULTI")
+        client("SET", "a", 1)
+        assert client(*words).startswith(b"-ERR")
+        assert client("EXEC") == (b"*1\r\n", [b"+OK\r\n"])
+    client("MULTI")
+    assert client("WATCH").startswith(b"-ERR wrong number")
+    assert client("EXEC").startswith(b"-EXECABORT")
+
+
+def test_reply_larger_than_memory(client: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that would hold a large value a thousand times is refused, and the conversation goes on."""
+    monkeypatch.setattr(protocol, "_LARGEST", 1_000_000)
+    client("SET", "a", b"x" * 10_000)
+    assert client("MGET", *["a"] * 1000).startswith(b"-ERR the reply is larger than")
+    client("MULTI")
+    for _ in range(200):
+        client("GET", "a")
+    assert client("EXEC").startswith(b"-ERR the reply is larger than")
+    assert len(client("MGET", "a", "a")[1]) == 2
+
+
+def test_extreme_counts(client: Wire) -> None:
+    """Ranks and counts at the ends of what a number may be find nothing, and end nothing."""
+    client("RPUSH", "l", "a")
+    client("SADD", "s", "a")
+    least, most = -(2**63), 2**63 - 1
+    assert client("LPOS", "l", "a", "RANK", least) == b"$-1\r\n"
+    assert client("LPOS", "l", "a", "COUNT", most, "MAXLEN", most) == (b"*1\r\n", [b":0\r\n"])
+    assert client("SRANDMEMBER", "s", most) == (b"*1\r\n", [b"$1\r\na\r\n"])
+    assert client("SRANDMEMBER", "s", -most) == b"-ERR value is out of range\r\n"
+    assert client("SRANDMEMBER", "s", least).startswith(b"-ERR value is out of range, value must between")
+    assert client("SPOP", "s", most) == (b"*1\r\n", [b"$1\r\na\r\n"])
+
+
+# -- chance --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+def test_any_member_may_be_drawn(client: Wire, size: int) -> None:
+    """SPOP and SRANDMEMBER draw any member, each once, also of a set that changes in between."""
+    members = {b"%d" % number for number in range(size)}
+    client("SADD", "s", *members)
+    first = {client("SRANDMEMBER", "s") for _ in range(200)}
+    assert len(first) > size // 40 + 5  # 200 draws out of 10 meet fewer than six once in 10**40 times
+    drawn = set(client("SPOP", "s", 3)[1]) | {client("SPOP", "s")}
+    assert len(drawn) == 4
+    client("SADD", "s", "late")
+    client("SREM", "s", *sorted(members)[: size // 2])
+    left = set(client("SMEMBERS", "s")[1])
+    assert set(client("SRANDMEMBER", "s", size)[1]) == left
+    assert {client("SPOP", "s") for _ in left} == left
+    assert client("EXISTS", "s") == b":0\r\n"
+
+
+def test_drawing_again_lists_nothing(served: Served, client: Wire) -> None:
+    """A large set that is drawn from time and again is listed once, as long as nothing else changes it."""
+    client("SADD", "s", *range(5000))
+    db = served.engine.dataset.keyspaces[0]
+    client("SRANDMEMBER", "s")
+    pool = db.pool(b"s", ())
+    assert len(pool) == 5000
+    client("SPOP", "s", 10)
+    assert db.pool(b"s", ()) is pool
+    client("SADD", "s", "another")
+    client("SRANDMEMBER", "s")
+    assert len(db.pool(b"s", ())) == 4991
+    client("RENAME", "s", "other")
+    assert db.pool(b"s", ()) == []

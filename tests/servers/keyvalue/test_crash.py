@@ -181,3 +181,21 @@ def test_two_listeners(socket_folder: Path) -> None:
         for writer in writers:
             writer.thread.join(PATIENCE)
     assert check([f"{socket_folder}/data"]) == 0
+
+
+def test_restart_with_the_folder_in_use(socket_folder: Path) -> None:
+    """SIGUSR2 does not hand over a folder: the new process is refused, says why, and this one goes on serving."""
+    path = socket_folder / "kv.sock"
+    with program(path, "--store", f"log:{socket_folder}/data") as process, Wire(path) as client:
+        client("SET", "a", 1)
+        process.send_signal(signal.SIGUSR2)
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "goes on serving" in line:
+                break
+        assert "is in use by another server" in said
+        assert client("SET", "a", 2) == b"+OK\r\n"
+        with Wire(path) as another:
+            assert another("GET", "a") == b"$1\r\n2\r\n"

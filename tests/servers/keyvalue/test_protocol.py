@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servers.keyvalue.parser import STRANGER, Limits, Parser
 from servers.keyvalue.protocol import (
     NIL_ARRAY,
-    STRANGER,
     CommandError,
-    Limits,
-    Parser,
     Push,
     Reply,
     Request,
@@ -21,14 +19,15 @@ from servers.keyvalue.protocol import (
 )
 
 WORDS = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"$3\r\nabc\r\n", b"*1\r\n", b"x" * 5000])
+DEFAULT = Limits()
 REQUESTS = st.lists(st.lists(WORDS, min_size=1, max_size=6), max_size=6)
 
 
 def feed(
-    data: bytes, *cuts: int, limits: Limits | None = None, make: type[Parser] = Parser
+    data: bytes, *cuts: int, limits: Limits = DEFAULT, make: type[Parser] = Parser
 ) -> tuple[list[Request], str]:
     """Return what is in the data, handed over in pieces, and what is wrong with it."""
-    parser, requests = make(limits), list[Request]()
+    parser, requests = make(lambda: limits), list[Request]()
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         requests += parser.feed(data[start:end])
     return requests, str(parser.error or "")

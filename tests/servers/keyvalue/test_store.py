@@ -17,7 +17,7 @@ from servers.keyvalue.compaction import compact
 from servers.keyvalue.config import Config
 from servers.keyvalue.engine import Engine
 from servers.keyvalue.maintenance import check
-from servers.keyvalue.protocol import CommandError
+from servers.keyvalue.protocol import CommandError, encode_request
 from servers.keyvalue.server import KeyValueServer
 from servers.keyvalue.sortedset import SortedSet
 from servers.keyvalue.stores.files import Folder, StoreError
@@ -181,7 +181,16 @@ def test_compaction(tmp_path: Path, serve: Serve) -> None:
     client("ZADD", "zset", "0.1", "a", "inf", "b", -3, "c")
     client("SELECT", 9)
     client("SET", "string", "other")
+    pause, pauses = served.engine.pause, list[float]()
+
+    def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        pause(seconds)
+
+    served.engine.pause = noted
     assert client("SAVE") == b"+OK\r\n"
+    assert pauses
+    assert min(pauses) > 0  # no turn after the other, at the cost of everybody
     client("SET", "later", 1)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["00000002.log", "00000002.snapshot", "lock"]
     before = state(served.engine)
@@ -272,6 +281,39 @@ def test_no_room(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     full = False
     assert client("SET", "a", b"x" * 9_000_000) == b"+OK\r\n"
     assert b"aof_last_write_status:ok" in client("INFO", "persistence")
+
+
+def test_write_that_finds_no_room(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: object
+) -> None:
+    """What a write finds no room for though there was some is undone and refused, for good; then writing goes on."""
+    served = serve(store=f"log:{tmp_path}", max_memory="1gb", max_memory_policy="allkeys-lru")
+    client, watcher = served.connect(), served.connect()
+    client("RPUSH", "list", 1, 2)
+    watcher("WATCH", "list")
+    write, full = os.pwrite, True
+
+    def half(descriptor: int, data: memoryview, offset: int) -> int:
+        if full and offset > 200:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: len(data) // 2 or 1] if full else data, offset)
+
+    monkeypatch.setattr("os.pwrite", half)
+    refused = b"-MISCONF Errors writing to the AOF file: No space left on device\r\n"
+    client.raw(encode_request([b"RPUSH", b"list", b"x" * 1000]) + encode_request([b"LLEN", b"list"]))
+    assert [client.reply(), client.reply()] == [refused, refused]
+    assert client("LRANGE", "list", 0, -1)[1] == [b"$1\r\n1\r\n", b"$1\r\n2\r\n"]
+    watcher("MULTI")
+    watcher("LLEN", "list")
+    assert watcher("EXEC") == b"*-1\r\n"
+    full = False
+    assert client("RPUSH", "list", 3) == b":3\r\n"
+    before = state(served.engine)
+    served.stack.close()
+    served.server.shutdown()
+    served.server.server_close()
+    monkeypatch.undo()
+    assert state(serve(store=f"log:{tmp_path}").engine) == before
 
 
 def _fail_to_sync(server: KeyValueServer, path: Path, begin: Callable[[], None]) -> None:

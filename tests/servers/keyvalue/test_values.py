@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from framework.testing import FakeClock
 from servers.keyvalue.arguments import decimal, decimal_text, double, window
+from servers.keyvalue.dataset import Dataset
 from servers.keyvalue.glob import matcher
-from servers.keyvalue.keyspace import Dataset, Value, WrongTypeError
+from servers.keyvalue.keyspace import Value, WrongTypeError
 from servers.keyvalue.protocol import CommandError
 from servers.keyvalue.scan import Cursors, Samples
 from servers.keyvalue.sortedset import Bounds, SortedSet
