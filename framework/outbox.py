@@ -158,10 +158,11 @@ class Outbox:
         sent = self.wait_for_room(timeout, unsent=0)
         with self._guard:
             self._over = True
-        self._flusher.forget(self)
-        # The caller will close the descriptor, whose number may come back: no flush may still be sending on it.
+        # The caller will close the descriptor, whose number may come back: no flush may still be sending on it, nor
+        # ask the flusher for it.
         with self._sending:
             self._queue.clear()
+            self._flusher.forget(self)
         return sent
 
     def _writable_within(self, seconds: float) -> None:
@@ -211,10 +212,10 @@ class Outbox:
             queue.appendleft(data[sent:])
             self._clogged = True
             # put() says first that it is over and then that nothing is clogged, so one of the two sees the other.
-            if self._over:
-                self._clogged = False
-            else:
+            if self.size:
                 self._flusher.watch(self)
+            else:
+                self._clogged = False
 
     def _give_up(self) -> None:
         # OSError: no room for the farewell, or the peer has gone already.

@@ -171,28 +171,22 @@ class Chat:
 
     # -- what is remembered ------------------------------------------------------------------------------------
 
-    def remember(self, channel: Channel, message: Message) -> int:
-        """Keep what was said in a channel; with the lock held.
-
-        Returns:
-            What to wait for with ``store_wait()`` until it will last; 0: it is kept in memory only.
-        """
-        if message.command not in _EVENTS and not _PERSISTENT & message.tags.keys():
-            return 0
-        channel.history.append(message)
-        if self._store is None or not channel.founder:
-            return 0
-        return self._store.add_message(channel, message)
+    def remember(self, client: Client, channel: Channel, message: Message) -> None:
+        """Keep what a client has said in a channel, which it will hear of once that is stored."""
+        if message.command in _EVENTS or _PERSISTENT & message.tags.keys():
+            channel.history.append(message)
+            if self._store is not None and channel.founder:
+                client.unstored = self._store.add_message(channel, message)
 
     def remember_privately(self, sender: User, receiver: User, message: Message) -> None:
         """Keep what one user said to another; with the lock held."""
         if message.command in _EVENTS or _PERSISTENT & message.tags.keys():
             self.private.append(sender, receiver, message)
 
-    def save(self, channel: Channel) -> None:
-        """Store a registered channel as it is now, or forget one that is so no more; with the lock held."""
+    def save(self, client: Client, channel: Channel) -> None:
+        """Store a registered channel as a client has made it, or forget one that is so no more."""
         if self._store is not None:
-            self._store.save_channel(channel)
+            client.unstored = self._store.save_channel(channel) or client.unstored
 
     def store_wait(self, number: int, ahead: int = 0) -> None:
         """Wait until all but ``ahead`` of what came up to ``number`` is stored.

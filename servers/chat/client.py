@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,14 @@ class Client:
         self.pinged = False
         """Whether it was asked since then whether it is there."""
         self._connection = connection
+        self.unstored = 0
+        """What has to be stored before the answers that are held may leave; 0: nothing."""
+        self.crowded = False
+        """Whether so much was told to somebody that it should be flushed at once."""
+        self._held: list[bytes] = []
         self._touched: set[Outbox] = set()
+        self._audience: Iterable[User] = ()
+        self._said: list[Message] = []
         self._label = ""
         self._batch = ""
         self._first: Message | None = None
@@ -90,30 +96,55 @@ class Client:
     def tell(self, users: Iterable[User], message: Message, *, answers: bool = True) -> None:
         """Tell some users: an append to each one's outbox, whether they read or not.
 
-        The message is encoded once for each set of tags that is wanted.
-
         Args:
             users: whom.
             message: what.
             answers: whether, if this user is among them, that is part of the answer to what it asked for.
         """
+        self.spill()
+        if self._deliver(users, [message]):
+            (self.send if answers else self._put)(message)
+
+    def relay(self, members: Iterable[User], message: Message) -> None:
+        """Tell the members of a channel, this user excepted, what was said there.
+
+        What comes of one read goes to each of them as one piece: the lock is not given up without ``spill()``.
+        """
+        if members is not self._audience:
+            self.spill()
+            self._audience = members
+        self._said.append(message)
+
+    def spill(self) -> None:
+        """Deliver what was relayed; with the lock held."""
+        if self._said:
+            self._deliver(self._audience, self._said)
+            self._audience, self._said = (), []
+
+    def _deliver(self, users: Iterable[User], messages: list[Message]) -> bool:
+        """Append messages to each outbox but one's own; tell whether this user is among those who are to hear them.
+
+        They are encoded once for each set of tags that is wanted.
+        """
         lines: dict[int, bytes] = {}
-        touched, me = self._touched, self.user if self._label and answers else None
+        touched, me, among, enough = self._touched, self.user, False, self.settings.sendq // 4
         for user in users:
             if user is me:
-                self.send(message)
+                among = True
                 continue
             wanted = user.tagging
             line = lines.get(wanted)
             if line is None:
-                line = lines[wanted] = message.encode(wanted)
+                line = lines[wanted] = b"".join([message.encode(wanted) for message in messages])
             outbox = user.outbox
-            outbox.put(line)
+            if outbox.put(line) > enough:
+                self.crowded = True
             touched.add(outbox)
+        return among
 
     def flush(self) -> None:
         """Send what was told since the last time; the one thing here to do without the lock."""
-        touched, self._touched = self._touched, set()
+        touched, self._touched, self.crowded = self._touched, set(), False
         for outbox in touched:
             outbox.flush()
 
@@ -164,9 +195,28 @@ class Client:
         if self.user.tagging & TIME and "time" not in message.tags:
             tags["time"] = stamp(self.chat.clock())
         if tags:
-            message = replace(message, tags={**message.tags, **tags})
-        self.user.outbox.put(message.encode(self.user.tagging))
-        self._touched.add(self.user.outbox)
+            message = message._replace(tags={**message.tags, **tags})
+        line = message.encode(self.user.tagging)
+        if self.unstored:
+            self._held.append(line)
+        else:
+            self.user.outbox.put(line)
+            self._touched.add(self.user.outbox)
+
+    def release(self, failed: OSError | None = None) -> None:
+        """Let go of the answers that were held until something is stored, or has ``failed`` to be."""
+        self.unstored = 0
+        if self._held and failed is not None:
+            self.fail(self.request.command, "NOT_STORED", "What follows was done, but it may not last")
+        held, self._held = self._held, []
+        for line in held:
+            self.user.outbox.put(line)
+            self._touched.add(self.user.outbox)
+
+    @property
+    def holds(self) -> bool:
+        """Whether answers wait for the store."""
+        return bool(self._held)
 
     def begin_answer(self, label: str) -> None:
         """Begin to answer a line, which has a label perhaps.
@@ -200,11 +250,17 @@ class Client:
         The client's own reader waits, and nobody else.
         """
         for message in messages:
-            if self.user.outbox.size > self.settings.sendq // 2:
-                yield self._wait_for_room
+            if self._held or self.is_behind:
+                yield self.wait_for_room
             self.send(message)
 
-    def _wait_for_room(self) -> None:
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client should read before it is told more."""
+        return self.user.outbox.size + sum(map(len, self._held)) > self.settings.sendq // 2
+
+    def wait_for_room(self) -> None:
+        """Wait for the client to read; without the lock."""
         self.flush()
         self.user.outbox.wait_for_room(self.settings.ping_timeout)
 

@@ -114,16 +114,22 @@ class Store:
         """Add an account."""
         return self._write("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", folded, name, hashed)
 
-    def save_channel(self, channel: Channel) -> None:
-        """Add or replace a registered channel, or remove one that is so no more, with what was said there."""
+    def save_channel(self, channel: Channel) -> int:
+        """Add or replace a registered channel, or remove one that is so no more, with what was said there.
+
+        Returns:
+            0 where there is nothing to wait for.
+        """
         folded = fold(channel.name)
         if channel.founder:
             self._stored_channels.add(folded)
-            self._write("INSERT OR REPLACE INTO channels VALUES (?, ?)", folded, json.dumps(_state(channel)))
-        elif folded in self._stored_channels:
-            self._stored_channels.discard(folded)
-            self._write("DELETE FROM channels WHERE folded = ?", folded)
-            self._write("DELETE FROM history WHERE folded = ?", folded)
+            state = json.dumps(_state(channel))
+            return self._write("INSERT OR REPLACE INTO channels VALUES (?, ?)", folded, state)
+        if folded not in self._stored_channels:
+            return 0
+        self._stored_channels.discard(folded)
+        self._write("DELETE FROM channels WHERE folded = ?", folded)
+        return self._write("DELETE FROM history WHERE folded = ?", folded)
 
     def add_message(self, channel: Channel, message: Message) -> int:
         """Add a message to a channel's history."""

@@ -59,9 +59,9 @@ def topic(client: Client, name: str, text: str | None = None) -> None:
         channel.require_operator(client.user)
     client.network.set_topic(client.user, channel, text, client.chat.clock())
     change = client.message("TOPIC", channel.name, channel.topic.text if channel.topic else "")
+    client.chat.remember(client, channel, change)
+    client.chat.save(client, channel)
     client.tell(channel.members, change)
-    client.chat.remember(channel, change)
-    client.chat.save(channel)
 
 
 def kick(client: Client, names: str, nicks: str, reason: str = "") -> None:

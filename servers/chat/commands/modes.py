@@ -95,8 +95,8 @@ def _channel_mode(client: Client, channel: Channel, letters: str, params: Sequen
         if len(params) - len(rest) >= MOST:
             break
     if changes:
+        client.chat.save(client, channel)
         client.tell(channel.members, client.message("MODE", channel.name, *_written(changes)))
-        client.chat.save(channel)
 
 
 def _apply(client: Client, channel: Channel, sign: str, letter: str, rest: list[str]) -> _Change | None:
