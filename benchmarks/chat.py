@@ -274,18 +274,17 @@ def _was_cut(client: socket.socket) -> bool:
 def _join(subject: str, count: int) -> list[str]:
     with _running(subject) as (process, port):
         before, start, held = cpu(process.pid), time.perf_counter(), memory(process.pid)
-        clients: list[socket.socket] = []
+        clients: dict[int, socket.socket] = {}
         poll = select.epoll()
         for number in range(count):
             client = _connect(port, f"n{number}")
             client.setblocking(False)
             poll.register(client, select.EPOLLIN)
-            clients.append(client)
+            clients[client.fileno()] = client
             if number % 20 == 19:
-                by_number = {each.fileno(): each for each in clients}
-                for descriptor, _ in poll.poll(0):
+                for descriptor, _ in poll.poll(0, count):
                     with suppress(BlockingIOError):
-                        by_number[descriptor].recv(1 << 20)
+                        clients[descriptor].recv(1 << 20)
         took = time.perf_counter() - start
         row = [
             subject,
@@ -294,7 +293,7 @@ def _join(subject: str, count: int) -> list[str]:
             f"{cpu(process.pid) - before:.2f}",
             f"{(memory(process.pid) - held) / count:.1f}",
         ]
-        for client in clients:
+        for client in clients.values():
             client.close()
     return row
 
