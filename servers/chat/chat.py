@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import secrets
 import threading
@@ -17,7 +18,7 @@ from servers.chat.cloak import cloak
 from servers.chat.conversations import Conversations
 from servers.chat.flood import Buckets
 from servers.chat.network import Network
-from servers.chat.protocol import Message
+from servers.chat.protocol import Message, fold
 from servers.chat.settings import CHANGEABLE
 from servers.chat.store import Store
 from shared.sources import reread
@@ -37,8 +38,12 @@ _EVENTS = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
 # A TAGMSG is typing and the like, unless its sender says that it is to stay: Ergo's rule.
 _PERSISTENT = frozenset({"+draft/persist", "+persist"})
 
-_TRIES = 10
-_TRIES_PER_SECOND = 0.1
+# Wrong passwords from one address, and accounts made there: so many at once, then one in ten seconds. Ergo has 3 tries
+# a minute for a connection, and 30 accounts in ten minutes.
+_TRIES, _ACCOUNTS = 10, 30
+_PER_SECOND = 0.1
+
+_PER_ADDRESS = 100
 
 
 class Chat:
@@ -68,7 +73,8 @@ class Chat:
         self._epoch = secrets.token_hex(5)
         self._clients: dict[User, Client] = {}
         self._per_address: dict[str, int] = {}
-        self._tries = Buckets(_TRIES_PER_SECOND, _TRIES)
+        self._tries = Buckets(_PER_SECOND, _TRIES)
+        self._new_accounts = Buckets(_PER_SECOND, _ACCOUNTS)
         self._store = Store(Path(settings.data)) if settings.data else None
         self.accounts = Accounts(self._store)
         self._secret = self._store.secret if self._store is not None else secrets.token_bytes(32)
@@ -92,7 +98,10 @@ class Chat:
         """Return why nobody else may connect from there, or an empty text."""
         if len(self._clients) >= self.settings.max_clients:
             return "Too many clients, try again later"
-        if self._per_address.get(address, 0) >= self.settings.max_clients_per_address:
+        most = self.settings.max_clients_per_address
+        if not most and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            most = _PER_ADDRESS
+        if most and self._per_address.get(address, 0) >= most:
             return "Too many connections from your address"
         return ""
 
@@ -203,6 +212,18 @@ class Chat:
     def may_try(self, address: str) -> bool:
         """Tell whether another password may be tried from an address: each costs CPU, and may be a guess."""
         return self._tries.take(address, time.monotonic())
+
+    def was_right(self, address: str) -> None:
+        """Forget the last of these tries, which was no guess: many users may share an address, and all come at once."""
+        self._tries.give_back(address)
+
+    def may_register(self, address: str) -> bool:
+        """Tell whether another account may be made from an address."""
+        return self._new_accounts.take(address, time.monotonic())
+
+    def is_reserved(self, nick: str, account: str) -> bool:
+        """Tell whether a nick is that of an account, and not of this one."""
+        return self.settings.reserve_nicks and fold(nick) != fold(account) and nick in self.accounts
 
     def verify(self, account: str, password: str) -> str | None:
         """Return an account's name as it was registered, or ``None`` if that is not its password."""

@@ -82,6 +82,12 @@ class Network:
             del self._users[fold(user.nick)]
         user.nick = nick
 
+    def give_up(self, user: User) -> str:
+        """Take the nick from a user who is not registered, and return it."""
+        del self._users[fold(user.nick)]
+        nick, user.nick = user.nick, ""
+        return nick
+
     def register(self, user: User) -> None:
         """Make the user known to others."""
         user.registered = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["ChatMixIn", "ChatServer", "TLSChatServer", "program"]
 
 _log = logging.getLogger(__name__)
+
+# Listeners, the store, metrics, and who is refused meanwhile.
+_OTHER_FILES = 100
 
 
 class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
@@ -133,6 +137,7 @@ class TLSChatServer(TLSMixIn[socket.socket, InetAddress], ChatServer):
 
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.chat`` runs."""
+    _allow_descriptors(settings.max_clients)
     try:
         chat = Chat(settings)
     except OSError as error:
@@ -144,3 +149,12 @@ def program(settings: Settings) -> Program:
         doors += listen([settings.tls_url], lambda where: TLSChatServer(settings, where, chat), fix)
         banner += f"\nOver TLS: port {doors[-1].server_address[1]}."
     return Program(doors, banner)
+
+
+def _allow_descriptors(clients: int) -> None:
+    """Raise the limit on open files (setrlimit(2)) as far as so many clients need it, and the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -21,6 +21,7 @@ def oper(client: Client, name: str, password: str) -> None:
     if not (chat.may_try(user.address) and chat.is_operator(name, password)):
         _log.warning("%s failed to become operator %s", user.source, name)
         raise Refused(numerics.ERR_PASSWDMISMATCH)
+    chat.was_right(user.address)
     _log.info("%s became operator %s", user.source, name)
     client.reply(numerics.RPL_YOUREOPER)
     if not user.is_operator:

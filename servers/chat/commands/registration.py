@@ -31,6 +31,8 @@ def nick(client: Client, new: str = "") -> None:
     client.wanted = new
     if new == old:
         return
+    if user.registered and client.chat.is_reserved(new, user.account):
+        raise Refused(numerics.ERR_NICKRESERVED, new)
     change = client.message("NICK", new)
     client.network.rename(user, new, client.chat.clock())
     if not user.registered:
@@ -75,10 +77,16 @@ def register(client: Client) -> None:
     me, settings = client.user, client.settings
     if me.registered or client.negotiating or not (me.nick and me.username):
         return
-    if settings.password is not None and not settings.password.matches(client.password or ""):
-        client.reply(numerics.ERR_PASSWDMISMATCH)
-        client.leaving = "Bad password"
-        return
+    if settings.password is not None:
+        may = client.chat.may_try(me.address)
+        if not (may and settings.password.matches(client.password or "")):
+            client.reply(numerics.ERR_PASSWDMISMATCH)
+            client.leaving = "Bad password"
+            return
+        client.chat.was_right(me.address)
+    if client.chat.is_reserved(me.nick, me.account):
+        reserved = client.network.give_up(me)
+        raise Refused(numerics.ERR_NICKRESERVED, reserved)
     client.network.register(me)
     created = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(client.chat.created))
     client.reply(numerics.RPL_WELCOME, f"Welcome to the {settings.network} network, {me.source}")
