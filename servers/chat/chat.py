@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import logging
 import secrets
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from framework import Flusher
 from framework.events import CloseReason
+from framework.handover import inheritance
 from servers.chat.accounts import Accounts
 from servers.chat.channel import Channel
 from servers.chat.cloak import cloak
@@ -20,7 +22,7 @@ from servers.chat.flood import Buckets
 from servers.chat.network import Network
 from servers.chat.protocol import Message, fold
 from servers.chat.settings import CHANGEABLE
-from servers.chat.store import Store
+from servers.chat.store import Store, StoreTakenError
 from shared.sources import reread
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chat"]
 
+_log = logging.getLogger(__name__)
+
 _EVENTS = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
 # A TAGMSG is typing and the like, unless its sender says that it is to stay: Ergo's rule.
 _PERSISTENT = frozenset({"+draft/persist", "+persist"})
@@ -45,6 +49,9 @@ _PER_SECOND = 0.1
 
 _PER_ADDRESS = 100
 
+# Seconds between two attempts to take over what is stored, and between two looks of who waits for it.
+_TAKE_OVER = 0.05
+
 
 class Chat:
     """The network, its accounts, and the lock around them.
@@ -55,7 +62,7 @@ class Chat:
 
     Raises:
         SettingsError: a setting turns out to be of no use.
-        OSError: what is stored cannot be read.
+        OSError: what is stored cannot be read, or another process has it that is not about to end.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
@@ -75,14 +82,45 @@ class Chat:
         self._per_address: dict[str, int] = {}
         self._tries = Buckets(_PER_SECOND, _TRIES)
         self._new_accounts = Buckets(_PER_SECOND, _ACCOUNTS)
-        self._store = Store(Path(settings.data)) if settings.data else None
-        self.accounts = Accounts(self._store)
-        self._secret = self._store.secret if self._store is not None else secrets.token_bytes(32)
-        if self._store is not None:
-            for channel in self._store.channels(settings.history_length):
-                self.network.found(channel)
+        self._store: Store | None = None
+        self._secret = secrets.token_bytes(32)
+        self.accounts = Accounts()
         self.doors: list[ChatMixIn] = []
         """The servers by which clients come."""
+        self.is_open = False
+        """Whether all that is stored is there; until then, clients wait."""
+        try:
+            self._open()
+        except StoreTakenError:
+            if not inheritance().has_predecessor:
+                raise
+            # By the program that has started this one, and will let go of it once this one serves.
+            threading.Thread(target=self._take_over, name="take over", daemon=True).start()
+
+    def _open(self) -> None:
+        """Load what is stored."""
+        if self.settings.data:
+            self._store = store = Store(Path(self.settings.data))
+            self.accounts, self._secret = Accounts(store), store.secret
+            for channel in store.channels(self.settings.history_length):
+                self.network.found(channel)
+        self.is_open = True
+
+    def _take_over(self) -> None:
+        """Open what the program's earlier life has, as soon as that has ended."""
+        while not (self.is_open or self.closing):
+            try:
+                self._open()
+            except StoreTakenError:
+                time.sleep(_TAKE_OVER)
+            except OSError:
+                _log.exception("cannot take over %s: it is tried again", self.settings.data)
+                time.sleep(1)
+
+    def wait_until_open(self, sleep: Callable[[float], object]) -> None:
+        """Wait until clients may come."""
+        while not (self.is_open or self.closing):
+            sleep(_TAKE_OVER)
 
     def next_id(self) -> str:
         """Return an identifier that never was, not even before a restart."""

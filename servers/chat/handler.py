@@ -57,6 +57,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
         # Chat is small messages, and Nagle's algorithm would hold each back for the last one's ACK (RFC 896).
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+        chat.wait_until_open(self.server.sleep)
         # An address that begins with a colon could be no parameter (RFC 2812, section 2.3.1); 0::1 is the same.
         address = "0" * self.client_address[0].startswith(":") + self.client_address[0]
         host = chat.host_of(address)
