@@ -160,13 +160,11 @@ class Chat:
             self._per_address[user.address] -= 1
             if not self._per_address[user.address]:
                 del self._per_address[user.address]
-            watchers = self.network.watchers(user.nick) if user.nick and user.registered else ()
             neighbours = self.network.leave(user, self.clock())
             # When everybody leaves, telling everybody about everybody is of no use to anybody.
             if user.registered and not self.closing:
                 client.tell(neighbours, farewell)
-                for watcher in watchers:
-                    client.tell([watcher], client.from_server("731", watcher.nick, user.nick))
+                client.tell_watchers(user.nick, online=False)
 
     def connected(self) -> int:
         """Return how many clients there are, registered or not; with the lock held."""

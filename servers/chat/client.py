@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from framework.events import CloseReason
+from servers.chat.numerics import RPL_MONOFFLINE, RPL_MONONLINE, Refused
 from servers.chat.protocol import LINE, TIME, Message, pack
 
 if TYPE_CHECKING:
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from framework.outbox import Outbox
     from servers.chat.chat import Chat
     from servers.chat.network import Network
-    from servers.chat.numerics import Numeric, Refused
+    from servers.chat.numerics import Numeric
     from servers.chat.settings import Settings
     from servers.chat.user import User
 
 __all__ = ["Client", "Steps", "stamp"]
+
+T = TypeVar("T")
 
 Steps = Generator[Callable[[], object], Any, None]
 """What a command that needs time is: a generator. Each call that it yields runs without the lock and may block; the
@@ -91,6 +94,8 @@ class Client:
         known = {"time": stamp(now), "msgid": self.chat.next_id()}
         if user.account:
             known["account"] = user.account
+        if "B" in user.modes:
+            known["bot"] = ""
         return Message(command, params, user.source, {**known, **tags} if tags else known)
 
     def tell(self, users: Iterable[User], message: Message, *, answers: bool = True) -> None:
@@ -104,6 +109,13 @@ class Client:
         self.spill()
         if self._deliver(users, [message]):
             (self.send if answers else self._put)(message)
+
+    def tell_watchers(self, nick: str, *, online: bool) -> None:
+        """Tell those who watch a nick (MONITOR) that the user has it now, or no more."""
+        numeric, about = (RPL_MONONLINE, self.user.source) if online else (RPL_MONOFFLINE, nick)
+        for watcher in self.network.watchers(nick):
+            # Each with the receiver's nick, as all numerics.
+            self.tell([watcher], self.from_server(numeric.code, watcher.nick, about))
 
     def relay(self, members: Iterable[User], message: Message) -> None:
         """Tell the members of a channel, this user excepted, what was said there.
@@ -163,6 +175,14 @@ class Client:
     def refuse(self, refused: Refused) -> None:
         """Answer that something is refused, and why."""
         self.reply(refused.numeric, *refused.params)
+
+    def attempt(self, action: Callable[..., T], *args: object) -> T | None:
+        """Do one of several things that a line asks for: if it is refused, that keeps none of the others from it."""
+        try:
+            return action(*args)
+        except Refused as refused:
+            self.refuse(refused)
+            return None
 
     def fail(self, command: str, code: str, *context: str) -> None:
         """Answer that something is refused, where no numeric says so.

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from servers.chat import numerics
-from servers.chat.commands import presence, server
+from servers.chat.commands import server
 from servers.chat.numerics import Refused
 from servers.chat.protocol import clip
 
@@ -40,8 +40,8 @@ def nick(client: Client, new: str = "") -> None:
         return
     client.tell([user, *client.network.neighbours(user)], change)
     if new.lower() != old.lower():
-        presence.tell_watchers(client, old, online=False)
-        presence.tell_watchers(client, new, online=True)
+        client.tell_watchers(old, online=False)
+        client.tell_watchers(new, online=True)
 
 
 def user(client: Client, username: str, _mode: str, _unused: str, realname: str) -> None:
@@ -96,4 +96,4 @@ def register(client: Client) -> None:
     server.reply_isupport(client)
     server.lusers(client)
     server.motd(client)
-    presence.tell_watchers(client, me.nick, online=True)
+    client.tell_watchers(me.nick, online=True)

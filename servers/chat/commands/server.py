@@ -99,6 +99,7 @@ def isupport(settings: Settings) -> list[str]:
     limited = ",".join(f"{name}:{most}" for name in ("KICK", "NOTICE", "PRIVMSG", "TAGMSG"))
     return [
         f"AWAYLEN={settings.topic_length}",
+        "BOT=B",
         "CASEMAPPING=ascii",
         f"CHANLIMIT=#:{settings.channels_per_user}",
         f"CHANMODES={LISTS},k,l,{flags}",
