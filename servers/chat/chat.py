@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import logging
 import secrets
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework import Flusher
-from framework.events import CloseReason
 from framework.handover import inheritance
 from servers.chat.accounts import Accounts
+from servers.chat.admission import Admission
 from servers.chat.channel import Channel
 from servers.chat.cloak import cloak
 from servers.chat.conversations import Conversations
-from servers.chat.flood import Buckets
 from servers.chat.network import Network
 from servers.chat.protocol import Message, fold
 from servers.chat.settings import CHANGEABLE
@@ -28,7 +26,6 @@ from shared.sources import reread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framework.connection import Connection
     from servers.chat.client import Client
     from servers.chat.server import ChatMixIn
     from servers.chat.settings import Settings
@@ -41,13 +38,6 @@ _log = logging.getLogger(__name__)
 _EVENTS = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
 # A TAGMSG is typing and the like, unless its sender says that it is to stay: Ergo's rule.
 _PERSISTENT = frozenset({"+draft/persist", "+persist"})
-
-# Wrong passwords from one address, and accounts made there: so many at once, then one in ten seconds. Ergo has 3 tries
-# a minute for a connection, and 30 accounts in ten minutes.
-_TRIES, _ACCOUNTS = 10, 30
-_PER_SECOND = 0.1
-
-_PER_ADDRESS = 100
 
 # Seconds between two attempts to take over what is stored, and between two looks of who waits for it.
 _TAKE_OVER = 0.05
@@ -79,9 +69,7 @@ class Chat:
         self._ids = itertools.count()
         self._epoch = secrets.token_hex(5)
         self._clients: dict[User, Client] = {}
-        self._per_address: dict[str, int] = {}
-        self._tries = Buckets(_PER_SECOND, _TRIES)
-        self._new_accounts = Buckets(_PER_SECOND, _ACCOUNTS)
+        self.admission = Admission()
         self._store: Store | None = None
         self._secret = secrets.token_bytes(32)
         self.accounts = Accounts()
@@ -132,23 +120,11 @@ class Chat:
         """Return what others see of where a user is connected from."""
         return address if self.settings.show_addresses else cloak(address, self._secret)
 
-    def refusal(self, address: str) -> str:
-        """Return why nobody else may connect from there, or an empty text."""
-        if len(self._clients) >= self.settings.max_clients:
-            return "Too many clients, try again later"
-        most = self.settings.max_clients_per_address
-        if not most and not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-            most = _PER_ADDRESS
-        if most and self._per_address.get(address, 0) >= most:
-            return "Too many connections from your address"
-        return ""
-
     def enter(self, client: Client) -> None:
         """Take in a client that has just connected."""
-        address = client.user.address
         with self.lock:
             self._clients[client.user] = client
-            self._per_address[address] = self._per_address.get(address, 0) + 1
+            self.admission.enter(client.user.address)
             if self.closing:
                 client.leaving = "Server shutting down"
 
@@ -157,26 +133,16 @@ class Chat:
         user = client.user
         with self.lock:
             del self._clients[user]
-            self._per_address[user.address] -= 1
-            if not self._per_address[user.address]:
-                del self._per_address[user.address]
+            self.admission.leave(user.address)
             neighbours = self.network.leave(user, self.clock())
             # When everybody leaves, telling everybody about everybody is of no use to anybody.
             if user.registered and not self.closing:
                 client.tell(neighbours, farewell)
                 client.tell_watchers(user.nick, online=False)
 
-    def connected(self) -> int:
-        """Return how many clients there are, registered or not; with the lock held."""
-        return len(self._clients)
-
     def end(self, user: User, reason: str) -> None:
         """End a user's conversation; with the lock held."""
         self._clients[user].end(reason)
-
-    def wake(self, connection: Connection) -> None:
-        """Let whoever reads from a connection meet the end of its input."""
-        connection.end_input(CloseReason.LOCAL)
 
     def sweep(self, now: float) -> None:
         """Ask the silent whether they are there, and end those who do not answer; ``now`` is monotonic."""
@@ -243,19 +209,7 @@ class Chat:
         if store is not None and not store.has(number - ahead):
             self.doors[0].run_blocking(lambda: store.wait(number - ahead))
 
-    # -- passwords: all but the first take their time, and are called without the lock ---------------------------
-
-    def may_try(self, address: str) -> bool:
-        """Tell whether another password may be tried from an address: each costs CPU, and may be a guess."""
-        return self._tries.take(address, time.monotonic())
-
-    def was_right(self, address: str) -> None:
-        """Forget the last of these tries, which was no guess: many users may share an address, and all come at once."""
-        self._tries.give_back(address)
-
-    def may_register(self, address: str) -> bool:
-        """Tell whether another account may be made from an address."""
-        return self._new_accounts.take(address, time.monotonic())
+    # -- passwords: to check or make one takes its time, and is done without the lock ----------------------------
 
     def is_reserved(self, nick: str, account: str) -> bool:
         """Tell whether a nick is that of an account, and not of this one."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from framework.events import CloseReason
+from servers.chat.fanout import FanOut
 from servers.chat.numerics import RPL_MONOFFLINE, RPL_MONONLINE, Refused
 from servers.chat.protocol import LINE, TIME, Message, pack
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from framework.connection import Connection
-    from framework.outbox import Outbox
     from servers.chat.chat import Chat
     from servers.chat.network import Network
     from servers.chat.numerics import Numeric
@@ -63,15 +63,12 @@ class Client:
         """When the client connected, and when it last sent something, on the monotonic clock."""
         self.pinged = False
         """Whether it was asked since then whether it is there."""
+        self.fanout = FanOut(user, chat.settings.sendq // 4)
+        """What others are to hear."""
         self._connection = connection
         self.unstored = 0
         """What has to be stored before the answers that are held may leave; 0: nothing."""
-        self.crowded = False
-        """Whether so much was told to somebody that it should be flushed at once."""
         self._held: list[bytes] = []
-        self._touched: set[Outbox] = set()
-        self._audience: Iterable[User] = ()
-        self._said: list[Message] = []
         self._label = ""
         self._batch = ""
         self._first: Message | None = None
@@ -106,8 +103,7 @@ class Client:
             message: what.
             answers: whether, if this user is among them, that is part of the answer to what it asked for.
         """
-        self.spill()
-        if self._deliver(users, [message]):
+        if self.fanout.tell(users, message):
             (self.send if answers else self._put)(message)
 
     def tell_watchers(self, nick: str, *, online: bool) -> None:
@@ -116,49 +112,6 @@ class Client:
         for watcher in self.network.watchers(nick):
             # Each with the receiver's nick, as all numerics.
             self.tell([watcher], self.from_server(numeric.code, watcher.nick, about))
-
-    def relay(self, members: Iterable[User], message: Message) -> None:
-        """Tell the members of a channel, this user excepted, what was said there.
-
-        What comes of one read goes to each of them as one piece: the lock is not given up without ``spill()``.
-        """
-        if members is not self._audience:
-            self.spill()
-            self._audience = members
-        self._said.append(message)
-
-    def spill(self) -> None:
-        """Deliver what was relayed; with the lock held."""
-        if self._said:
-            self._deliver(self._audience, self._said)
-            self._audience, self._said = (), []
-
-    def _deliver(self, users: Iterable[User], messages: list[Message]) -> bool:
-        """Append messages to each outbox but one's own; tell whether this user is among those who are to hear them.
-
-        They are encoded once for each set of tags that is wanted.
-        """
-        lines: dict[int, bytes] = {}
-        touched, me, among, enough = self._touched, self.user, False, self.settings.sendq // 4
-        for user in users:
-            if user is me:
-                among = True
-                continue
-            wanted = user.tagging
-            line = lines.get(wanted)
-            if line is None:
-                line = lines[wanted] = b"".join([message.encode(wanted) for message in messages])
-            outbox = user.outbox
-            if outbox.put(line) > enough:
-                self.crowded = True
-            touched.add(outbox)
-        return among
-
-    def flush(self) -> None:
-        """Send what was told since the last time; the one thing here to do without the lock."""
-        touched, self._touched, self.crowded = self._touched, set(), False
-        for outbox in touched:
-            outbox.flush()
 
     # -- answers to the client ---------------------------------------------------------------------------------
 
@@ -220,8 +173,7 @@ class Client:
         if self.unstored:
             self._held.append(line)
         else:
-            self.user.outbox.put(line)
-            self._touched.add(self.user.outbox)
+            self.fanout.answer(line)
 
     def release(self, failed: OSError | None = None) -> None:
         """Let go of the answers that were held until something is stored, or has ``failed`` to be."""
@@ -230,8 +182,7 @@ class Client:
             self.fail(self.request.command, "NOT_STORED", "What follows was done, but it may not last")
         held, self._held = self._held, []
         for line in held:
-            self.user.outbox.put(line)
-            self._touched.add(self.user.outbox)
+            self.fanout.answer(line)
 
     @property
     def holds(self) -> bool:
@@ -281,7 +232,7 @@ class Client:
 
     def wait_for_room(self) -> None:
         """Wait for the client to read; without the lock."""
-        self.flush()
+        self.fanout.flush()
         self.user.outbox.wait_for_room(self.settings.ping_timeout)
 
     # -- the end -----------------------------------------------------------------------------------------------
@@ -294,7 +245,7 @@ class Client:
     def end(self, reason: str) -> None:
         """Let the conversation come to an end, from any thread: its reader wakes, and does the rest."""
         self.leaving = self.leaving or reason
-        self.chat.wake(self._connection)
+        self._connection.end_input(CloseReason.LOCAL)
 
     def _numeric(self, numeric: Numeric, params: tuple[str, ...]) -> Message:
         *middle, last = (*params, numeric.text) if numeric.text else params

@@ -85,7 +85,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
         user, outbox = client.user, client.user.outbox
         self.server.chat.leave(client, client.message("QUIT", reason))
         outbox.put(_error(user.host, reason))
-        client.flush()
+        client.fanout.flush()
         outbox.close(self.server.chat.settings.farewell)
         _log.info("%s (%s) left: %s", user.source if user.registered else "?", user.address, reason)
 
@@ -128,7 +128,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
             with self.server.chat.lock:
                 with contextlib.suppress(StopIteration):
                     slow = steps.throw(outcome) if isinstance(outcome, Exception) else steps.send(outcome)
-                client.spill()
+                client.fanout.spill()
             self._flush()
             if client.unstored:
                 self._settle()
@@ -153,10 +153,10 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
 
     def _flush(self) -> None:
         """Send what was told: under greenlets once for all clients that have been heard in one turn of the hub."""
-        if self.client.crowded:
-            self.client.flush()  # or a turn with many who talk would be too much for those who read
+        if self.client.fanout.crowded:
+            self.client.fanout.flush()  # or a turn with many who talk would be too much for those who read
         else:
-            self.server.at_turn_end(self.client.flush)
+            self.server.at_turn_end(self.client.fanout.flush)
 
     def _settle(self) -> None:
         """Wait until what the client is about to be told is stored, once for all that was obeyed."""

@@ -67,7 +67,7 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
 
     def verify_request(self, request: socket.socket, client_address: InetAddress) -> bool:
         """Refuse who is one too many, and say so."""
-        why = self.chat.refusal(client_address[0])
+        why = self.chat.admission.refusal(client_address[0], self.chat.settings)
         if not why:
             return True
         line = Message("ERROR", (f"Closing link: {client_address[0]} ({why})",))

@@ -171,7 +171,7 @@ def test_lines() -> None:
                 next(steps)()
             except StopIteration:
                 steps = None
-        client.spill()
+        client.fanout.spill()
         if client.user.caps >= {"labeled-response", "batch"} and "label" in message.tags:
             assert len(cast("Any", client.user.outbox).lines) > before
         if client.leaving:

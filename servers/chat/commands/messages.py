@@ -79,7 +79,7 @@ def _to_channel(
     if not status:
         client.chat.remember(client, channel, message)
     if not status and command != "TAGMSG":
-        client.relay(channel.members, message)
+        client.fanout.relay(channel.members, message)
         return message
     enough = set(PREFIXES if not status else list(PREFIXES)[: list(PREFIXES).index(_MODES[status]) + 1])
     receivers = [

@@ -78,12 +78,12 @@ def register(client: Client) -> None:
     if me.registered or client.negotiating or not (me.nick and me.username):
         return
     if settings.password is not None:
-        may = client.chat.may_try(me.address)
+        may = client.chat.admission.may_try(me.address, client.heard)
         if not (may and settings.password.matches(client.password or "")):
             client.reply(numerics.ERR_PASSWDMISMATCH)
             client.leaving = "Bad password"
             return
-        client.chat.was_right(me.address)
+        client.chat.admission.was_right(me.address)
     if client.chat.is_reserved(me.nick, me.account):
         reserved = client.network.give_up(me)
         raise Refused(numerics.ERR_NICKRESERVED, reserved)

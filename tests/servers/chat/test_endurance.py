@@ -173,7 +173,7 @@ def test_a_crowd_leaves_nothing_behind(seed: int) -> None:
         for life in [crowd.submit(live, number) for number in range(12)]:
             life.result()
     network = server.chat.network
-    assert (len(network.users), network.channels, server.chat.connected()) == (0, [], 0)
+    assert (len(network.users), network.channels, server.chat.admission.clients) == (0, [], 0)
 
 
 def test_a_fault_of_ours_ends_one_conversation(
