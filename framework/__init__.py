@@ -23,10 +23,13 @@ Services, which are opt-in on top of it:
 ``service``           ``ServiceMixIn``: what makes a server a service; read it second
 ``lifecycle``         its states as a table; ``DrainResult``
 ``limits``            what a service lets its peers take: every limit, with its default and the reason for it
+``binding``           how a service gets its socket: from a URL, systemd, an earlier life of the program
 ``connection``        ``Connection``: a socket that knows what it is doing; ``reader``: its input as a file
 ``connections``       the registry of who is open; ``info``: that, as a snapshot
 ``requests``          all that runs, and how it is brought to an end; ``lingering``: a close that loses no reply
 ``deadlines``         the sweep that enforces them; ``peers``: who counts as one, and how often each may come
+``acceptor``          takes connections off a listener
+``datagrams``         takes datagrams off a socket
 ``accept_errors``     what an error of accept(2) means, and what is done without descriptors
 ``events``            what a service tells about itself; ``observers``: to whom; ``logs``: logging as one of them
 ``pool``              ``ThreadPoolMixIn``: requests in a bounded number of threads, idle connections in none
@@ -40,6 +43,7 @@ Services, which are opt-in on top of it:
 ``supervisor``        ``Supervisor``: keeps them running
 ``worker_process``    one of them, from both sides
 ``children``          what a forking service knows of its requests' processes
+``child_process``     who looks after a connection in such a process
 ``batches``           ``DatagramBatchMixIn``: a handler for all datagrams that are there
 ``tls``               ``TLSMixIn``; ``tls_connection``: a connection over TLS, from the start or by STARTTLS
 ``tls_session``       what TLS knows of one, in memory

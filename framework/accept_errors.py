@@ -60,14 +60,15 @@ class AcceptErrors:
         self.failing = False
         """Whether the last attempt failed for another reason than its own connection."""
 
-    def met(self, error: OSError) -> bool:
+    def met(self, error: Exception) -> bool:
         """Take note of an error; tell whether it is the first of its kind, and worth telling."""
-        if error.errno in _OF_ONE_CONNECTION:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _OF_ONE_CONNECTION:
             return False
         now = time.monotonic()
-        if error.errno in LASTING_ERRORS:
+        if number in LASTING_ERRORS:
             self.resting_until = now + REST
-        if error.errno in _OUT_OF_DESCRIPTORS:
+        if number in _OUT_OF_DESCRIPTORS:
             self._since = min(self._since, now)
         first, self.failing = not self.failing, True
         return first

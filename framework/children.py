@@ -66,6 +66,14 @@ class Child(Observer):
         _, received, sent = _WORD.unpack_from(self._word)
         return received, sent
 
+    def failure(self, status: int | None) -> ChildProcessError | None:
+        """Return what ended the child, unless it was the handler: what that raised, the child has told itself."""
+        code = 0 if status is None else os.waitstatus_to_exitcode(status)
+        if code in {0, 1}:
+            return None
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+        return ChildProcessError(f"process {self._pid} {how}")
+
     def kill(self) -> None:
         """End the child, whatever it does; nobody else, should its process id have been given away."""
         with contextlib.suppress(ProcessLookupError):

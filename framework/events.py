@@ -148,9 +148,9 @@ class ActionsFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AcceptFailed(Event):
-    """The system cannot accept for now; told once until it can again."""
+    """``get_request()`` raised: mostly, the system cannot accept for now; told once until it does not."""
 
-    error: OSError
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)

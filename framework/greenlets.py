@@ -98,7 +98,7 @@ class GreenletMixIn(ServiceMixIn[RequestT, AddressT]):
     def __open_hub(self) -> Hub:
         self.__hub = hub = Hub(getcurrent, self.__finish)
         if self.hub_limit is not None:
-            self.__watchdog = Watchdog(hub, self.hub_limit, self._tell)
+            self.__watchdog = Watchdog(hub, self.hub_limit, self._happened)
         return hub
 
     def __finish(self) -> None:

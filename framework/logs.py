@@ -57,8 +57,9 @@ class LoggingObserver(Observer):
         self._logger.error("service_actions() failed", exc_info=event.error)
 
     def accept_failed(self, event: AcceptFailed) -> None:
-        """Log at ERROR."""
-        self._logger.error("cannot accept for now: %s", event.error)
+        """Log at ERROR; what is a fault of the program's, with its traceback."""
+        fault = None if isinstance(event.error, OSError) else event.error
+        self._logger.error("cannot accept for now: %s", event.error, exc_info=fault)
 
     def datagram_truncated(self, event: DatagramTruncated) -> None:
         """Log at WARNING."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
 from framework.events import (
     AcceptFailed,
@@ -36,6 +36,8 @@ from framework.events import (
 __all__ = ["Observer", "Observers"]
 
 _log = logging.getLogger("framework")
+
+P = ParamSpec("P")
 
 
 class Observer:
@@ -146,6 +148,11 @@ class Observers:
     def wants(self, kind: type[Event]) -> bool:
         """Tell whether anybody wants events of that kind: ask before making one."""
         return kind in self._told
+
+    def happened(self, kind: Callable[P, Event], *what: P.args, **named: P.kwargs) -> None:
+        """Tell of an event of that kind, if anybody wants to know; only then is it made."""
+        if kind in self._told:
+            self.tell(kind(*what, **named))
 
     def tell(self, event: Event) -> None:
         """Hand the event to whoever wants it."""

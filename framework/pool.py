@@ -131,7 +131,7 @@ class ThreadPoolMixIn(ServiceMixIn[RequestT, AddressT]):
         if workers.all_busy != self.__saturated:
             self.__saturated = not self.__saturated
             if self.__saturated:
-                self._tell(Saturated(self.max_threads))
+                self._happened(Saturated, self.max_threads)
 
     def process_request(self, request: RequestT, client_address: AddressT) -> None:
         """Serve on this worker, until the handler is done or its connection can be parked."""

@@ -108,7 +108,7 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
             waker(),
             count=self.__count(),
             run=self.__work,
-            tell=self._tell,
+            happened=self._happened,
             heartbeat_timeout=self.heartbeat_timeout,
             drain_timeout=self.drain_timeout,
         )

@@ -13,33 +13,31 @@ It keeps every hook of ``BaseServer`` and adds, around them:
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
-import selectors
 import socket as _socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from framework._loop import Loop
-from framework._types import AddressT, InetAddressT, MixIn, RequestT
+from framework._types import AddressT, InetAddressT, RequestT
 from framework.accept_errors import AcceptErrors
-from framework.addresses import AddressError, Endpoint, InetEndpoint, UnixEndpoint
+from framework.acceptor import Acceptor
+from framework.binding import Binding
+from framework.child_process import attend
 from framework.children import Child
 from framework.connection import Connection, HandshakeError, Phase
+from framework.datagrams import DatagramReceiver
 from framework.deadlines import TICK, sweep, tick
-from framework.destinations import DestinationListener
 from framework.events import (
     AcceptFailed,
     ActionsFailed,
     CloseReason,
     ConnectionClosed,
     ConnectionOpened,
-    DatagramTruncated,
     DrainBegan,
     DrainEnded,
     Event,
@@ -50,23 +48,20 @@ from framework.events import (
     Rejected,
     RejectReason,
 )
-from framework.handover import adopt, endpoint_of
 from framework.inet import TCPServer, UDPServer
 from framework.info import ConnectionInfo, ServiceInfo
 from framework.lifecycle import DrainResult, ServerState, Step, next_state
 from framework.limits import Limits
 from framework.lingering import linger
-from framework.listeners import Listener, locate
 from framework.logs import LoggingObserver
 from framework.observers import Observer, Observers
-from framework.peers import Rates, group_of
+from framework.peers import group_of
 from framework.processes import ForkingMixIn, wait_for_any
 from framework.reader import LineTooLongError
-from framework.requests import FRESH, GRACE, Requests
+from framework.requests import Requests
 from framework.server import LASTING_ERRORS, REST, BaseServer
 from framework.threads import ThreadingMixIn
 from framework.unix import UnixStreamServer
-from framework.unix_service import UnixListener
 
 __all__ = [
     "ServiceMixIn",
@@ -87,25 +82,14 @@ _CLIENT_FAULTS = (
 _SERVING, _BUSY = ServerState.SERVING, Phase.BUSY
 
 T = TypeVar("T")
-
-_EVERY_ADDRESS = {"0.0.0.0", "::"}
-_SCHEMES = {"datagrams": "udp or unixgram", "connections": "tcp or unix"}
+P = ParamSpec("P")
 
 
-class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
-    """Turns a server into a service; see the module, and ``Limits`` for what can be set."""
+class ServiceMixIn(Limits, Binding[RequestT, AddressT]):
+    """Turns a server into a service; see the module, and ``Limits`` and ``Binding`` for what can be set."""
 
-    # A restart finds connections of its predecessor in TIME_WAIT; without this it could not bind (socket(7)).
-    allow_reuse_address: bool = True
     # A handler that is stuck must not keep the program from ending; the registry waits for the others.
     daemon_threads: bool = True
-
-    peer_credentials: bool = False
-    """Make ``client_address``, on a Unix socket, a ``UnixPeer`` with ``credentials``. Off: it costs each request."""
-
-    reply_from_destination: bool = False
-    """Answer a datagram from the address that it was sent to, where the socket is bound to every address. Off: it costs
-    each datagram a microsecond or two."""
 
     observers: ClassVar[tuple[Callable[[], Observer], ...]] = (LoggingObserver,)
     """Made and attached to each new server."""
@@ -116,19 +100,14 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
     _sends_empty_replies = False
 
     if not TYPE_CHECKING:
-        __class_getitem__ = classmethod(GenericAlias)
-
         # Not for type checkers: which arguments go with which class, the server's own signature says.
         def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
             self.__prepare()
-            if isinstance(server_address, Endpoint):
-                server_address = self.__locate(server_address)
-            super().__init__(server_address, *args, **kwargs)
+            super().__init__(self._locate(server_address), *args, **kwargs)
 
     def __prepare(self) -> None:  # pyright: ignore[reportUnusedFunction] # called above
         self.__state = ServerState.NEW
         self.__state_guard = threading.Condition()
-        self.__endpoint: Endpoint | None = None
         self.__last_turn = 0.0
         self.__begin_requests()
         self.__observers = Observers()
@@ -148,21 +127,11 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         hook: object = getattr(type(self), "process_request", None)
         inline = hook is BaseServer.process_request or issubclass(type(self), ForkingMixIn)
         self.__counts_datagrams = self.__datagrams and not inline
-        rate = self.max_datagrams_per_peer
-        self.__rates = None if rate is None else Rates(rate)
-        self.__dropping: object = None
-        self.__dropped = 0
-        self.__listener: _socket.socket | None = None
-        self.__family = self.__kind = 0
-        self.__accepts = False
-        self.__peer: Callable[[_socket.socket, Any], Any] | None = None
+        self.__receiver = DatagramReceiver(self.max_datagrams_per_peer, self._happened)
+        self.__acceptor: Acceptor | None = None
         self.__accepts_itself = (
             getattr(super(ServiceMixIn, type(self)), "get_request", None) is TCPServer.get_request
         )
-        owner = next((each for each in type(self).__mro__ if "allow_reuse_address" in vars(each)), None)
-        if self.__datagrams and owner is ServiceMixIn:
-            # Datagram sockets know no TIME_WAIT; there it would let a second server take the port (socket(7)).
-            self.allow_reuse_address = False
 
     def __begin_requests(self) -> None:
         self.__requests = Requests(self.__collect)
@@ -208,16 +177,16 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
                 )
                 for each in self.__connections
             ),
-            self.__dropped,
+            self.__receiver.dropped,
         )
 
     def listening(self) -> tuple[_socket.socket, ...]:
         """Return the sockets that are listened on, which a successor is handed."""
         return (self.socket,)
 
-    def _tell(self, event: Event) -> None:
-        """Tell the observers what a mix-in has to tell."""
-        self.__observers.tell(event)
+    def _happened(self, kind: Callable[P, Event], *what: P.args, **named: P.kwargs) -> None:
+        """Tell the observers that something happened, if anybody wants to know."""
+        self.__observers.happened(kind, *what, **named)
 
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` what happens from now on."""
@@ -232,38 +201,6 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         return self.__connections.wait_for(predicate, timeout)
 
     # -- life --------------------------------------------------------------------------------------------------
-
-    def __locate(self, endpoint: Endpoint) -> Any:  # pyright: ignore[reportUnusedFunction] # called above
-        """Take note of an endpoint, and return it in the form of its family."""
-        self.__endpoint = endpoint
-        if isinstance(endpoint, InetEndpoint | UnixEndpoint):
-            if endpoint.datagrams != self.__datagrams:
-                served = "datagrams" if self.__datagrams else "connections"
-                problem = f"{type(self).__name__} serves {served}, for which {endpoint} is no address"
-                raise AddressError("scheme", f"{problem}; write {_SCHEMES[served]}")
-            if isinstance(endpoint, InetEndpoint):
-                kind = _socket.SOCK_DGRAM if self.__datagrams else _socket.SOCK_STREAM
-                self.address_family, address = locate(endpoint, kind)
-                return address
-            self.address_family = _socket.AF_UNIX
-            return os.fsencode(endpoint.path) if endpoint.abstract else endpoint.path
-        return None
-
-    def server_bind(self) -> None:
-        """Bind the socket, or take the one that systemd or an earlier life of the program has bound."""
-        # Exactly: what is more than a socket was put in its place by a program that knows what it does.
-        if type(self.socket) is _socket.socket:
-            endpoint = self.__endpoint or endpoint_of(self.socket, self.server_address)
-            if endpoint is not None:
-                listener = adopt(self.socket, endpoint)
-                if self.peer_credentials and isinstance(listener, UnixListener):
-                    listener.tell_credentials()
-                self.socket = listener
-                self.address_family = listener.family
-        super().server_bind()  # type: ignore[misc] # of TCPServer, or whoever else calls this
-        wanted = self.reply_from_destination and self.__datagrams
-        if wanted and isinstance(self.socket, Listener) and self.socket.getsockname()[0] in _EVERY_ADDRESS:
-            self.socket = DestinationListener.instead_of(self.socket)
 
     def server_activate(self) -> None:
         """Begin to listen."""
@@ -360,11 +297,9 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         return self.__drain(self.drain_timeout if deadline is None else deadline)
 
     def __drain(self, seconds: float) -> DrainResult:
-        if self.__observers.wants(DrainBegan):
-            self.__observers.tell(DrainBegan(self._open_requests(), seconds))
+        self._happened(DrainBegan, self._open_requests(), seconds)
         result = self._end_requests(seconds)
-        if self.__observers.wants(DrainEnded):
-            self.__observers.tell(DrainEnded(result.completed, result.forced, result.abandoned))
+        self._happened(DrainEnded, result.completed, result.forced, result.abandoned)
         return result
 
     def _open_requests(self) -> int:
@@ -432,8 +367,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         except Exception as error:
             if not self.__actions_failing:  # the edge, once
                 self.__actions_failing = True
-                if self.__observers.wants(ActionsFailed):
-                    self.__observers.tell(ActionsFailed(error))
+                self._happened(ActionsFailed, error)
         else:
             self.__actions_failing = False
         self._turn()
@@ -451,8 +385,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         if full != self.__overloaded:
             self.__overloaded = full
             kind = Overloaded if full else Recovered
-            if self.__observers.wants(kind):
-                self.__observers.tell(kind(self._open_requests()))
+            self._happened(kind, self._open_requests())
             full = self.__full()  # again: who left before the mark was set saw no need to wake the loop
         loop = self.__loop
         if loop is None:
@@ -481,7 +414,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         """Take one request and start it; tell whether there was one."""
         try:
             request, client_address = self.get_request()
-        except OSError as error:
+        except Exception as error:
             self.__accept_failed(error)
             return False
         if self.__accept_errors.failing:
@@ -508,112 +441,56 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         limit = self.max_connections
         return limit is not None and not self.__datagrams and len(self.__connections) >= limit
 
-    def __accept_failed(self, error: OSError) -> None:
+    def __accept_failed(self, error: Exception) -> None:
         errors = self.__accept_errors
-        if errors.met(error) and self.__observers.wants(AcceptFailed):
-            self.__observers.tell(AcceptFailed(error))
-        if error.errno not in LASTING_ERRORS:
+        if errors.met(error):
+            self._happened(AcceptFailed, error)
+        if not isinstance(error, OSError) or error.errno not in LASTING_ERRORS:
             return
         if self.__loop is not None:
             self.__loop.alarm(REST)
         if self.__accepts_itself and not self.__datagrams:
             for address in errors.turned_away(self.socket, self.accept_burst):
-                if self.__observers.wants(Rejected):
-                    self.__observers.tell(Rejected(address, RejectReason.NO_DESCRIPTOR))
+                self._happened(Rejected, address, RejectReason.NO_DESCRIPTOR)
 
     def get_request(self) -> tuple[RequestT, AddressT]:
         """Take the next request; an accepted stream becomes a ``Connection``."""
-        if self.__datagrams:
-            return self.__receive(self.socket)
         # Any, here and below: what a family's address and a request are, the server class has said.
         client_address: Any
-        accepting: Any
-        taken: Any
-        listener = accepting = self.socket
-        if listener is not self.__listener:
-            # Once and not for each connection: an enum's member costs a microsecond.
-            self.__listener, self.__family, self.__kind = listener, int(listener.family), int(listener.type)
-            # What is more than a socket, such as a TLS one, is left as it is.
-            plain = type(listener).accept in {_socket.socket.accept, Listener.accept}
-            self.__accepts = plain and self.__accepts_itself
-            self.__peer = listener.peer if isinstance(listener, Listener) else None
-        if self.__accepts:
-            # accept() would make a socket out of the descriptor, only for ours to be made out of that one's.
-            descriptor, client_address = accepting._accept()  # noqa: SLF001
-            connection = self._connection_class(self.__family, self.__kind, 0, descriptor)
-            if self.__peer is not None:
-                client_address = self.__peer(connection, client_address)
+        request: Any
+        if self.__datagrams:
+            data, client_address = self.__receiver.receive(
+                self.socket, self.max_packet_size, self.accept_burst
+            )
+            request = data, self.socket
+            return request, client_address
+        acceptor = self.__acceptor
+        if acceptor is None or acceptor.listener is not self.socket:
+            acceptor = self.__acceptor = Acceptor(self.socket, self._connection_class)
+        if self.__accepts_itself and acceptor.plain:
+            connection, client_address = acceptor.accept()
         else:
             request, client_address = super().get_request()
-            accepted: object = request
-            if type(accepted) is not _socket.socket:
+            if type(request) is not _socket.socket:
                 return request, client_address
-            connection = self._connection_class(accepted.family, accepted.type, 0, accepted.detach())
+            connection = acceptor.adopt(request)
         connection.address = client_address
         connection.line_limit = self.line_limit
         if self.max_connections_per_peer is not None:
             connection.group = group_of(connection.family, client_address)
-        taken = connection
-        return taken, client_address
-
-    def __receive(self, sock: _socket.socket) -> tuple[Any, Any]:
-        """Receive one datagram, and see whether it was longer than ``max_packet_size``."""
-        size = self.max_packet_size
-        rates = self.__rates
-        for _ in range(self.accept_burst):
-            # One octet more than is wanted: if it comes, there was more.
-            data, client_address = sock.recvfrom(size + 1, _socket.MSG_DONTWAIT)
-            if rates is None or self.__may_send(rates, client_address):
-                break
-        else:
-            raise BlockingIOError(errno.EAGAIN, "what has come so far came too fast")
-        if len(data) > size:
-            data = self.__cut(data, client_address)
-        return (data, sock), client_address
+        request = connection
+        return request, client_address
 
     def _receive_more(self, datagrams: list[tuple[bytes, Any]], most: int) -> None:
         """Receive what else is there, until ``datagrams`` has ``most``: for models that take several at once."""
-        sock, size = self.socket, self.max_packet_size
-        if self.__rates is not None:
-            while len(datagrams) < most:
-                (data, _), client_address = self.__receive(sock)
-                datagrams.append((data, client_address))
-            return
-        # As __receive() does, without its calls: this is what a datagram costs, beside the system's part.
-        receive, flags = sock.recvfrom, int(_socket.MSG_DONTWAIT)
-        for _ in range(most - len(datagrams)):
-            data, client_address = receive(size + 1, flags)
-            if len(data) > size:
-                data = self.__cut(data, client_address)
-            datagrams.append((data, client_address))
-
-    def __cut(self, data: bytes, client_address: Any) -> bytes:
-        if self.__observers.wants(DatagramTruncated):
-            self.__observers.tell(DatagramTruncated(client_address, self.max_packet_size))
-        return data[: self.max_packet_size]
-
-    def __may_send(self, rates: Rates, client_address: Any) -> bool:
-        credentials = getattr(client_address, "credentials", None)
-        peer = group_of(self.socket.family, client_address) if credentials is None else credentials.pid
-        peer = client_address if peer is None else peer
-        if rates.take(peer, time.monotonic()):
-            if self.__dropping == peer:
-                self.__dropping = None
-            return True
-        self.__dropped += 1
-        if self.__dropping != peer:  # the edge, once
-            self.__dropping = peer
-            if self.__observers.wants(Rejected):
-                self.__observers.tell(Rejected(client_address, RejectReason.PEER_RATE))
-        return False
+        size, burst = self.max_packet_size, self.accept_burst
+        self.__receiver.receive_more(self.socket, size, burst, datagrams, most)
 
     def __admit(self, request: RequestT, client_address: AddressT, connection: Connection) -> None:
         limit = self.max_connections_per_peer
         crowded = limit is not None and self.__connections.of_group(connection.group) >= limit
         self.__connections.add(connection)
-        if self.__observers.wants(ConnectionOpened):
-            event = ConnectionOpened(connection.number, client_address, len(self.__connections))
-            self.__observers.tell(event)
+        self._happened(ConnectionOpened, connection.number, client_address, len(self.__connections))
         if crowded:
             self.__reject(connection, client_address, RejectReason.PEER_LIMIT)
             return
@@ -637,8 +514,7 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             raise
 
     def __reject(self, request: Any, client_address: AddressT, reason: RejectReason) -> None:
-        if self.__observers.wants(Rejected):
-            self.__observers.tell(Rejected(client_address, reason))
+        self._happened(Rejected, client_address, reason)
         connection: object = request
         if isinstance(connection, Connection):
             connection.reason = CloseReason.REFUSED
@@ -657,14 +533,13 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
             if request.reason not in {None, CloseReason.PEER}:
                 return  # it was ended from here, by a drain
             request.reason = CloseReason.HANDSHAKE
-            if self.__observers.wants(HandshakeFailed):
-                self.__observers.tell(HandshakeFailed(request.number, request.address, error))
+            self._happened(HandshakeFailed, request.number, request.address, error)
             return
         reason = next((why for kind, why in _CLIENT_FAULTS if isinstance(error, kind)), None)
         if isinstance(request, Connection) and request.reason is None:
             request.reason = reason or CloseReason.ERROR
-        if error is not None and reason is None and self.__observers.wants(HandlerFailed):
-            self.__observers.tell(HandlerFailed(client_address, error))
+        if error is not None and reason is None:
+            self._happened(HandlerFailed, client_address, error)
 
     def shutdown_request(self, request: RequestT) -> None:
         """End the connection so that the peer gets all that was sent to it; once, whoever asks how often."""
@@ -733,11 +608,9 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         connection = request if isinstance(request, Connection) else None
         reason = CloseReason.ERROR if child.reason is None else child.reason
         forced = connection is not None and connection.reason is not None
-        # A child that raised has told so itself, and left with 1.
-        code = os.waitstatus_to_exitcode(status) if status is not None else 0
-        if code not in {0, 1} and not forced and self.__observers.wants(HandlerFailed):
-            how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-            self.__observers.tell(HandlerFailed(child.address, ChildProcessError(f"process {pid} {how}")))
+        failure = child.failure(status)
+        if failure is not None and not forced:
+            self._happened(HandlerFailed, child.address, failure)
         octets = child.octets
         child.close()
         if connection is not None and self.__connections.claim(connection):
@@ -759,34 +632,20 @@ class ServiceMixIn(Limits, MixIn[RequestT, AddressT]):
         connection.number, connection.opened = number, opened
         # When the parent closes its own, clients are to be refused rather than wait for nobody.
         self.socket.close()
-        threading.Thread(target=self.__attend, args=(told, connection), daemon=True).start()
+        about = (connection, self.__requests, self, told, self.__begin_to_end, self.__give_up)
+        threading.Thread(target=attend, args=about, daemon=True).start()
 
-    def __attend(self, told: int, connection: Connection) -> None:
-        """Do for a child's only connection what the loop does for those of the parent."""
-        drained_at = math.inf
-        with Loop(selectors.DefaultSelector()) as loop:
-            loop.watch(told)
-            while True:
-                if loop.wait(self.__tick):
-                    loop.unwatch(told)
-                    self.__state = ServerState.DRAINING
-                    drained_at = time.monotonic()
-                now = time.monotonic()
-                if now >= drained_at:
-                    self.__requests.ask_to_end(fresh=now >= drained_at + FRESH)
-                sweep(self, self.__connections, now)
-                handshake_end = connection.handshake_end
-                if connection.phase is Phase.OPENING and handshake_end and now > handshake_end + GRACE:
-                    self.__give_up(connection)
+    def __begin_to_end(self) -> None:
+        self.__state = ServerState.DRAINING
 
-    def __give_up(self, connection: Connection) -> None:
-        """End the child, whose handshake hangs although its time is over: on a lock that nobody here will release."""
+    def __give_up(self) -> None:
+        """End the child, whose handshake hangs."""
         try:
-            connection.reason = CloseReason.HANDSHAKE
-            if self.__observers.wants(HandshakeFailed):
+            for connection in self.__connections:
+                connection.reason = CloseReason.HANDSHAKE
                 error = HandshakeError("it hangs: was another thread in it when this process was forked?")
-                self.__observers.tell(HandshakeFailed(connection.number, connection.address, error))
-            self.__closed(connection)
+                self._happened(HandshakeFailed, connection.number, connection.address, error)
+                self.__closed(connection)
         finally:
             os._exit(1)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from framework._loop import Loop, Waker
-from framework.events import Event, WorkerExited, WorkerExitReason, WorkerStarted
+from framework.events import WorkerExited, WorkerExitReason, WorkerStarted
 from framework.lifecycle import DrainResult
 from framework.worker_process import GO_ON, PAUSE, SETTLE, Worker, flush, reset_signals
 
@@ -59,7 +59,7 @@ class Supervisor(Loop):
         waker: what ends a wait early.
         count: workers at a time.
         run: what a worker does; runs in the new process, which ends when it returns or raises.
-        tell: told each start and each exit.
+        happened: called for each start and each exit with the class of an event, and what one is made of.
         heartbeat_timeout: seconds between two beats of a worker before it is killed; ``None``: for ever.
         drain_timeout: seconds for the requests of a worker that is replaced, and of all when the loop ends.
     """
@@ -71,13 +71,13 @@ class Supervisor(Loop):
         *,
         count: int,
         run: Callable[[Worker], None],
-        tell: Callable[[Event], None],
+        happened: Callable[..., None],
         heartbeat_timeout: float | None,
         drain_timeout: float,
     ) -> None:
         super().__init__(selector, waker)
         self._run = run
-        self._tell = tell
+        self._happened = happened
         self._heartbeat_timeout = heartbeat_timeout
         self._drain_timeout = drain_timeout
         self._thread = threading.current_thread()
@@ -240,7 +240,7 @@ class Supervisor(Loop):
         if worker.reason in {None, WorkerExitReason.HUNG}:
             slot.failures = slot.failures + 1 if now - worker.started < _STABLE else 0
             slot.not_before = now + _delay(slot.failures)
-        self._tell(WorkerExited(worker.pid, reason, status, now - worker.started))
+        self._happened(WorkerExited, worker.pid, reason, status, now - worker.started)
 
     def _stop_all(self, seconds: float) -> None:
         for worker in self._workers.values():
@@ -304,7 +304,7 @@ class Supervisor(Loop):
         worker.paused = self._paused
         if worker.paused:
             worker.order(PAUSE)
-        self._tell(WorkerStarted(worker.pid, slot.number))
+        self._happened(WorkerStarted, worker.pid, slot.number)
         return worker
 
     def _become(self, worker: Worker, channel: socket.socket, mask: set[int]) -> None:

@@ -32,13 +32,13 @@ class Watchdog:
     Args:
         hub: the one to watch.
         limit: seconds that a turn may take.
-        tell: called once for each turn that takes longer, on the watchdog's thread.
+        happened: called once for each turn that takes longer, on the watchdog's thread.
     """
 
-    def __init__(self, hub: Hub, limit: float, tell: Callable[[HubHeld], None]) -> None:
+    def __init__(self, hub: Hub, limit: float, happened: Callable[..., None]) -> None:
         self._hub = hub
         self._limit = limit
-        self._tell = tell
+        self._happened = happened
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
@@ -56,7 +56,7 @@ class Watchdog:
                 turn, since = hub.turn, now
             elif now - since >= self._limit / 2 and told != turn:
                 told = turn
-                self._tell(HubHeld(now - since + self._limit / 2, _where(hub.thread)))
+                self._happened(HubHeld, now - since + self._limit / 2, _where(hub.thread))
 
 
 def _where(thread: int) -> str:
