@@ -32,6 +32,9 @@ CHANGEABLE = (
 """What is looked up whenever it is needed, and was not promised to clients in 005."""
 
 
+_NUMERIC = 12  # octets around a server's name, a nick and a line of text: colons, spaces, 372, CR LF
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServerSettings):
     """A chat server that speaks IRC.
@@ -84,7 +87,10 @@ class Settings(ServerSettings):
     # A school, an office or a bouncer is behind one address; Ergo has 32 for a /32. Like Ergo, it exempts this machine,
     # where a gateway serves others.
     max_clients_per_address: int = setting(
-        0, "of these from one address; 0: 100, or any number from this machine", at_least(0), group="Limits"
+        0,
+        "connections from one address; 0: 100, or any number from this machine",
+        at_least(0),
+        group="Limits",
     )
     # Nobody types faster for long, no paste of a screenful waits, and it costs three hundredths of a core to tell
     # 500 others of it.
@@ -173,4 +179,8 @@ class Settings(ServerSettings):
             raise SettingsError("motd", self.motd, fix) from error
         if "\0" in text:
             raise SettingsError("motd", self.motd, "holds NULs, which IRC cannot send: name a text file")
-        return text.splitlines()
+        lines = text.splitlines()
+        # It is sent at once, to those who have only just come.
+        if sum(len(line) + len(self.name) + self.nick_length + _NUMERIC for line in lines) > self.sendq // 2:
+            raise SettingsError("motd", self.motd, "would fill half of --sendq: give a shorter text")
+        return lines

@@ -108,6 +108,13 @@ def test_a_reload(start: Start, tmp_path: Path) -> None:
         assert "good evening" in anna.ask("MOTD")[1]
 
 
+def test_a_long_message_of_the_day(tmp_path: Path) -> None:
+    """A message of the day that would cut off whoever comes is refused."""
+    (tmp_path / "motd").write_text("x" * 79 + "\n" * 1000)
+    with pytest.raises(SettingsError, match="shorter"):
+        Settings(motd=str(tmp_path / "motd")).check()
+
+
 def test_a_hot_restart(start: Start, tmp_path: Path) -> None:
     """SIGUSR2 hands over the port and what is stored: clients are told, come again, and find all as it was."""
     program = start("--port", "0", "--data", str(tmp_path))
