@@ -81,12 +81,13 @@ def _to_channel(
     if not status and command != "TAGMSG":
         client.fanout.relay(channel.members, message)
         return message
-    enough = set(PREFIXES if not status else list(PREFIXES)[: list(PREFIXES).index(_MODES[status]) + 1])
+    ranks = list(PREFIXES)
+    enough = set(ranks[: ranks.index(_MODES[status]) + 1]) if status else None
     receivers = [
         each
         for each, modes in channel.members.items()
         if each is not user
-        and (not status or enough & set(modes))
+        and (enough is None or enough & set(modes))
         and (command != "TAGMSG" or "message-tags" in each.caps)
     ]
     client.tell(receivers, message)
