@@ -38,6 +38,11 @@ def ours(*more: str) -> Command:
     return command
 
 
+def json(folder: Path) -> list[str]:
+    """Return what starts our sink with a second file."""
+    return ours("--json", str(folder / "json"))(folder)
+
+
 def rsyslogd(folder: Path) -> list[str]:
     """Return what starts rsyslogd."""
     (folder / "conf").write_text(f"""
@@ -53,9 +58,8 @@ SUBJECTS: dict[str, Command] = {
     "rsyslogd": rsyslogd,
     "ours": ours(),
     "ours, --format bsd": ours("--format", "bsd"),
-    "ours, and --json": ours("--json", "/dev/null"),
+    "ours, and --json": json,
     "ours, --durability peek": ours("--durability", "peek"),
-    "ours, --durability record": ours("--durability", "record"),
 }
 
 

@@ -101,13 +101,7 @@ class Inheritance:
             for others in self._entries.values():  # it may have a name as well
                 others[:] = [other for other in others if other.descriptor != entry.descriptor]
         elif isinstance(endpoint, SystemdEndpoint):
-            passed = ", ".join(
-                key for key, left in self._entries.items() if left and key.startswith("systemd:")
-            )
-            fix = (
-                f"left are {passed}" if passed else "start it by a .socket unit with that FileDescriptorName="
-            )
-            raise AddressError("name", f"systemd passed no (more) socket called {endpoint.name!r}; {fix}")
+            raise self._not_passed(endpoint)
         else:
             return None
         listener = _listener(entry.descriptor, endpoint)
@@ -115,6 +109,34 @@ class Inheritance:
             # Only once this program serves: if it does not come to that, the predecessor goes on at the path.
             self._claimed.append((listener, Claim(*entry.claim, os.getpid())))
         return listener
+
+    def kind(self, endpoint: Endpoint) -> int:
+        """Return whether ``endpoint`` is one for ``SOCK_STREAM`` or for ``SOCK_DGRAM``.
+
+        A socket that was passed is looked at, and left to be taken.
+
+        Raises:
+            AddressError: it names a socket that was not passed, or is none.
+        """
+        if isinstance(endpoint, InetEndpoint | UnixEndpoint):
+            return socket.SOCK_DGRAM if endpoint.datagrams else socket.SOCK_STREAM
+        if entries := self._entries.get(endpoint.key):
+            descriptor = entries[0].descriptor
+        elif isinstance(endpoint, DescriptorEndpoint):
+            descriptor = endpoint.descriptor
+        else:
+            raise self._not_passed(endpoint)
+        try:
+            with socket.socket(fileno=os.dup(descriptor)) as sock:
+                return sock.type
+        except OSError as error:
+            raise AddressError("descriptor", f"{descriptor} is no socket ({error.strerror})") from error
+
+    def _not_passed(self, endpoint: Endpoint) -> AddressError:
+        passed = ", ".join(key for key, left in self._entries.items() if left and key.startswith("systemd:"))
+        fix = f"left are {passed}" if passed else "start it by a .socket unit with that FileDescriptorName="
+        name = str(endpoint).partition(":")[2]
+        return AddressError("name", f"systemd passed no (more) socket called {name!r}; {fix}")
 
     def ready(self) -> None:
         """Tell the predecessor, if there is one, that it may go; close what nobody asked for."""

@@ -75,13 +75,14 @@ def reread(old: SettingsT, *names: str) -> SettingsT:
     program, arguments = old.loaded_by
     try:
         new = load(program, type(old), arguments)
+        changed = {each.name for each in fields(old) if getattr(old, each.name) != getattr(new, each.name)}
+        if later := sorted(changed - {*names}):
+            _log.warning("these settings change when the server is started anew: %s", ", ".join(later))
+        # They may not go with those that stay.
+        made = replace(old, **{name: getattr(new, name) for name in changed & {*names}})
     except SettingsError as error:
         _log.error("the settings stay as they were: %s", error)
         return old
-    changed = {each.name for each in fields(old) if getattr(old, each.name) != getattr(new, each.name)}
-    if later := sorted(changed - {*names}):
-        _log.warning("these settings change when the server is started anew: %s", ", ".join(later))
-    made = replace(old, **{name: getattr(new, name) for name in changed & {*names}})
     object.__setattr__(made, "loaded_by", old.loaded_by)
     return made
 

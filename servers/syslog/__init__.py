@@ -1,4 +1,4 @@
-"""A log sink: takes what programs send to /dev/log, and what hosts send over UDP and TCP, and loses none of it.
+"""A log sink: takes what programs send to /dev/log, and hosts over UDP, TCP and TLS, and loses none of it.
 
 ================  =======================================================================================
 ``record``        ``Record``: one message; ``Peer``: who sent it
@@ -7,6 +7,7 @@
 ``escape``        text that can do no harm in a line
 ``formats``       records as lines
 ``receiver``      many datagrams by one system call, with the sender's credentials
+``hand``          what was received and is not written yet, where SIGKILL does not reach it
 ``handler``       one batch of datagrams, one connection
 ``server``        the composition: which mix-ins on which server class
 ``sink``          what becomes of records: limits, routes, outputs

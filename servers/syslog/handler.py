@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from enum import Enum
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from framework import BaseRequestHandler
@@ -11,29 +12,17 @@ from framework.connection import Connection
 from servers.syslog.framing import Frames
 from servers.syslog.protocol import parse
 from servers.syslog.receiver import Datagram
-from servers.syslog.record import NOBODY, Peer
+from servers.syslog.record import NOBODY, Peer, Record
 
 if TYPE_CHECKING:
     from servers.syslog.server import DatagramSinkServer, StreamSinkServer
 
-__all__ = ["BatchHandler", "Durability", "StreamHandler"]
+__all__ = ["BatchHandler", "StreamHandler", "records_of"]
 
 # Octets taken in by one read: some hundred messages.
 _READ = 65536
 # Reads of what came before the end was told, when the server ends; a sender that goes on is not followed for ever.
 _LAST_READS = 64
-
-
-class Durability(Enum):
-    """What the end of the process by SIGKILL, or by a power failure, costs of what was received."""
-
-    MEMORY = "memory"
-    """All that was not written yet."""
-    RECORD = "record"
-    """The record in hand: each is written before the next is received."""
-    PEEK = "peek"
-    """Nothing: a datagram is only taken from the kernel once it is written. If whoever holds the socket starts the sink
-    anew, what was in hand may come twice."""
 
 
 # Any: the server classes say datagram and socket, for which these servers give something better.
@@ -45,15 +34,9 @@ class BatchHandler(BaseRequestHandler["DatagramSinkServer", Any, None]):
     def handle(self) -> None:
         """Parse them and pass them on."""
         sink = self.server.sink
-        now = sink.now()
-        records = [
-            parse(octets, peer, now, truncated=truncated)
-            for octets, peer, truncated in self.request
-            if octets
-        ]
-        durable = self.server.durability is not Durability.MEMORY
-        sink.take(records, len(self.request) - len(records), wait=durable)
-        self.server.discard(self.request)
+        records = records_of(self.request, sink.now())
+        sink.take(records, len(self.request) - len(records), self.server.begin)
+        self.server.written(self.request)
 
 
 class StreamHandler(BaseRequestHandler["StreamSinkServer", Any, Any]):
@@ -90,9 +73,13 @@ class StreamHandler(BaseRequestHandler["StreamSinkServer", Any, Any]):
         if not frames:
             return
         sink = self.server.sink
-        now = sink.now()
-        records = [parse(octets, self.peer, now, truncated=cut) for octets, cut in frames if octets]
+        records = records_of((Datagram(octets, self.peer, cut) for octets, cut in frames), sink.now())
         sink.take(records, len(frames) - len(records))
+
+
+def records_of(datagrams: Iterable[Datagram], now: datetime) -> list[Record]:
+    """Return what datagrams, or frames of a stream, say; those that are empty say nothing."""
+    return [parse(octets, peer, now, truncated=cut) for octets, peer, cut in datagrams if octets]
 
 
 def _peer(connection: Connection, address: Any) -> Peer:

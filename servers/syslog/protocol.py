@@ -54,8 +54,9 @@ _PARAMETER = re.compile(rf" ({_NAME})=({_QUOTED})", re.DOTALL)
 _ESCAPED = re.compile(r'\\(["\\\]])')  # any other backslash stands for itself (RFC 5424, 6.3.3)
 _TO_ESCAPE = re.compile(r'["\\\]]')
 
-# A lone "-" is no name: in RFC 5424 it says that there is none.
-_TAG = r"(?!-[:[])([!-9;-Z\\^-~]{1,255}+)(?:\[(?!-\])([!-Z\\^-~]{1,255}+)\])?+:"
+# A lone "-" is no name: in RFC 5424 it says that there is none. Nor is what quotes, braces or "=" are part of: programs
+# log JSON and key="value".
+_TAG = r"(?!-[:[])([!#-+\--9;?-Z\\^-z|~]{1,255}+)(?:\[(?!-\])([!-Z\\^-~]{1,255}+)\])?+:"
 _LOCAL = re.compile(rf"{_TAG}(?: |\Z)")
 _HEAD = re.compile(rf"(<[0-9]{{1,3}}>)(?:({_DATE}|{_TIME}) )?+{_TAG}")
 # Octets of a head that is remembered.

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], sleep: Callable[[float], None] = time.sleep) 
         try:
             return 0 if _show(options, sleep) else 1
         except sqlite3.Error as error:
-            fix = 'name the file that --database wrote; --text takes words, "phrases", AND, OR, NOT and pre*'
+            fix = "name the file that --database wrote"
             print(f"query: {options.database}: {error}: {fix}", file=sys.stderr)  # noqa: T201
             return 2
         except KeyboardInterrupt:
@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--program", action="append", metavar="NAME", help="may be given again, as may --uid")
     parser.add_argument("--uid", action="append", type=int, metavar="NUMBER", help="of the sender")
     parser.add_argument("--severity", choices=SEVERITIES, help="this one and worse")
-    parser.add_argument("--text", metavar="WORDS", help="words of the message (FTS5 of SQLite)")
+    parser.add_argument(
+        "--text", metavar="WORDS", help='words of the message; also "a phrase", pre*, AND, OR and NOT'
+    )
     parser.add_argument("--last", type=int, metavar="N", help="only the last N")
     parser.add_argument("--follow", action="store_true", help="go on with what comes")
     parser.add_argument("--json", action="store_true", help="an object a line")
@@ -92,8 +94,8 @@ def _rows(options: argparse.Namespace, sleep: Callable[[float], None]) -> Iterat
     """Return the rows that are asked for, in the order in which they came; with ``--follow``, it never ends."""
     # Read-only, and none is made where there is none.
     uri = f"{Path(options.database).absolute().as_uri()}?mode=ro"
-    where, values = _where(options)
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        where, values = _where(options, connection)
         rows = f"SELECT * FROM records WHERE id > ? AND {where} ORDER BY id"  # noqa: S608 -- no text of users
         first = rows
         if options.last is not None:
@@ -109,7 +111,7 @@ def _rows(options: argparse.Namespace, sleep: Callable[[float], None]) -> Iterat
                 yield row
 
 
-def _where(options: argparse.Namespace) -> tuple[str, list[Any]]:
+def _where(options: argparse.Namespace, connection: sqlite3.Connection) -> tuple[str, list[Any]]:
     """Return the condition that the options make, and the values in it."""
     conditions, values = ["TRUE"], list[Any]()
 
@@ -128,8 +130,18 @@ def _where(options: argparse.Namespace) -> tuple[str, list[Any]]:
     if options.uid:
         add(f"uid IN ({', '.join('?' * len(options.uid))})", *options.uid)
     if options.text is not None:
-        add("id IN (SELECT rowid FROM texts WHERE texts MATCH ?)", options.text)
+        add("id IN (SELECT rowid FROM texts WHERE texts MATCH ?)", _words(options.text, connection))
     return " AND ".join(conditions), values
+
+
+def _words(text: str, connection: sqlite3.Connection) -> str:
+    """Return what to ask the index for: ``text`` itself, or else the words in it, whatever they are made of."""
+    try:
+        connection.execute("SELECT 1 FROM texts WHERE texts MATCH ? LIMIT 1", (text,)).fetchall()
+    except sqlite3.OperationalError:
+        # In quotes nothing has a meaning of its own: https://www.sqlite.org/fts5.html, section 3.
+        return " ".join('"' + word.replace('"', "") + '"' for word in text.split())
+    return text
 
 
 def _moment(text: str) -> int:

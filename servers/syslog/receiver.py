@@ -25,8 +25,10 @@ _UCRED = struct.Struct("@iII")
 _CONTROL = socket.CMSG_SPACE(_UCRED.size)
 _CREDENTIALS = socket.CMSG_LEN(0)
 # struct sockaddr_in6, which is the longest here: ip(7), ipv6(7).
-_NAME = 28
+_NAME = 32
 _FAMILY = struct.Struct("@H")
+# The length of what has not been received.
+_NONE = 0xFFFFFFFF
 # Peers that are remembered, as nearly all messages come from a few.
 _PEERS = 4096
 
@@ -47,30 +49,43 @@ class Receiver:
     """Receives from a datagram socket, of which ``SO_PASSCRED`` is set if it is of Unix.
 
     Args:
+        memory: of ``Receiver.room()`` octets, into which the kernel writes; only what datagrams have reached is really
+            there.
         size: octets kept of a datagram.
         count: datagrams received at a time.
         unix: whether the socket is one of Unix.
     """
 
-    def __init__(self, size: int, count: int, *, unix: bool) -> None:
-        self._size, self._count, self._unix = size, count, unix
-        # Anonymous memory, of which only what datagrams have reached is really there.
-        self._data = mmap.mmap(-1, size * count)
-        self._names = bytearray(_NAME * count)
-        self._control = bytearray(_CONTROL * count)
-        vectors = bytearray(_IOVEC.size * count)
-        self._headers = bytearray(_HEADER.size * count)
-        buffers = (self._data, self._names, self._control, vectors, self._headers)
-        data, names, control, vector, self._address = [_address(buffer) for buffer in buffers]
+    def __init__(self, memory: mmap.mmap, size: int, count: int, *, unix: bool) -> None:
+        self._memory, self._size, self._count, self._unix = memory, size, count, unix
+        # The headers, and then for each of them a name, control data, a vector and octets.
+        self._names = count * _HEADER.size
+        self._control = self._names + count * _NAME
+        vectors = self._control + count * _CONTROL
+        self._octets = vectors + count * _IOVEC.size
+        # The address stays good for as long as this is kept.
+        self._pinned = ctypes.c_char.from_buffer(memory)
+        self._address = start = ctypes.addressof(self._pinned)
+        fresh = bytearray()
         for n in range(count):
-            _IOVEC.pack_into(vectors, _IOVEC.size * n, data + size * n, size)
-            _HEADER.pack_into(
-                self._headers, _HEADER.size * n,
-                names + _NAME * n, _NAME, vector + _IOVEC.size * n, 1, control + _CONTROL * n, _CONTROL, 0, 0,
+            vector = vectors + n * _IOVEC.size
+            _IOVEC.pack_into(memory, vector, start + self._octets + n * size, size)
+            fresh += _HEADER.pack(
+                start + self._names + n * _NAME, _NAME, start + vector, 1,
+                start + self._control + n * _CONTROL, _CONTROL, 0, _NONE,
             )  # fmt: skip
-        self._fresh = bytes(self._headers)
-        self._kept = vectors  # which only the kernel looks at
+        self._fresh = bytes(fresh)
         self._peers: dict[bytes, Peer] = {}
+
+    @classmethod
+    def alone(cls, size: int, count: int, *, unix: bool) -> Receiver:
+        """Return one with memory of its own."""
+        return cls(mmap.mmap(-1, cls.room(size, count)), size, count, unix=unix)
+
+    @staticmethod
+    def room(size: int, count: int) -> int:
+        """Return how many octets of memory that takes."""
+        return count * (_HEADER.size + _NAME + _CONTROL + _IOVEC.size + size)
 
     def receive(self, sock: socket.socket, most: int | None = None, flags: int = 0) -> list[Datagram]:
         """Return what has come, in the order in which it came, without waiting.
@@ -84,22 +99,36 @@ class Receiver:
             BlockingIOError: nothing has.
             OSError: the socket cannot be received from.
         """
-        # The kernel has written into them what came of the last call.
-        self._headers[:] = self._fresh
+        self.forget()
         count = self._count if most is None else min(most, self._count)
         found = _recvmmsg(sock.fileno(), self._address, count, flags | socket.MSG_DONTWAIT, None)
         if found < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
+        return self._received(found)
+
+    def received(self) -> list[Datagram]:
+        """Return what is in the memory: what came last, unless it was forgotten."""
+        headers = _HEADER.iter_unpack(self._memory[: self._names])
+        return self._received(
+            next((n for n, header in enumerate(headers) if header[-1] == _NONE), self._count)
+        )
+
+    def forget(self) -> None:
+        """Forget what came last."""
+        self._memory[: self._names] = self._fresh
+
+    def _received(self, count: int) -> list[Datagram]:
         datagrams: list[Datagram] = []
-        unix = self._unix
+        memory, unix = self._memory, self._unix
         names, space = (self._control, _CONTROL) if unix else (self._names, _NAME)
-        headers = _HEADER.iter_unpack(memoryview(self._headers)[: found * _HEADER.size])
+        headers = _HEADER.iter_unpack(memory[: count * _HEADER.size])
         for n, (_, named, _, _, _, controlled, came, length) in enumerate(headers):
-            key = bytes(names[n * space : n * space + (controlled if unix else named)])
+            name = names + n * space
+            key = memory[name : name + (controlled if unix else named)]
             peer = self._peers.get(key) or self._learn(key)
-            start = n * self._size
-            octets = self._data[start : start + length]
+            start = self._octets + n * self._size
+            octets = memory[start : start + length]
             datagrams.append(Datagram(octets, peer, bool(came & socket.MSG_TRUNC)))
         return datagrams
 
@@ -126,8 +155,3 @@ def _by_name(name: bytes) -> Peer:
         host = ipaddress.IPv6Address(name[8:24])
         return Peer(address=str(host.ipv4_mapped or host))
     return NOBODY
-
-
-def _address(buffer: bytearray | mmap.mmap) -> int:
-    # What from_buffer() makes keeps a bytearray from being resized, so the address stays good for as long as it is kept.
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

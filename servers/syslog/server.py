@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from framework import Endpoint, ServiceMixIn, TCPServer, ThreadingMixIn, UDPServer
 from framework.addresses import InetEndpoint, UnixEndpoint
-from framework.lifecycle import ServerState
+from framework.handover import inheritance
+from framework.lifecycle import DrainResult, ServerState
 from framework.listeners import Listener
-from servers.syslog.handler import BatchHandler, Durability, StreamHandler
-from servers.syslog.limits import PeerLimits
+from framework.tls import TLSMixIn
+from servers.syslog.hand import Hand, left_behind
+from servers.syslog.handler import BatchHandler, StreamHandler, records_of
 from servers.syslog.metrics import SinkMetrics
 from servers.syslog.outputs.chosen import open_outputs
-from servers.syslog.outputs.writer import Writer
+from servers.syslog.outputs.writer import Begin, Writer, unmarked
 from servers.syslog.receiver import Datagram, Receiver
-from servers.syslog.settings import Settings
+from servers.syslog.settings import RULES, Settings
 from servers.syslog.sink import Sink
 from shared.run import Program, listen
 from shared.settings import SettingsError
+from shared.sources import reread
 
 __all__ = ["DatagramSinkServer", "StreamSinkServer", "program"]
+
+_log = logging.getLogger(__name__)
 
 # Datagrams received at a time. The kernel holds net.unix.max_dgram_qlen of them, by default 10, beside those of senders
 # that wait.
@@ -37,6 +44,8 @@ class SinkMixIn(ServiceMixIn[Any, Any]):
     """What both servers do for their sink."""
 
     sink: Sink
+    renew: Callable[[], None] | None = None
+    """What SIGHUP asks for beside that, of one of several servers."""
 
     def service_actions(self) -> None:
         """Tell now and then of what the limits have dropped."""
@@ -47,6 +56,13 @@ class SinkMixIn(ServiceMixIn[Any, Any]):
         """Open the outputs anew."""
         super().reload()
         self.sink.reopen()
+        if self.renew is not None:
+            self.renew()
+
+    def drain(self, deadline: float | None = None) -> DrainResult:
+        """Drain, waiting for no output that fails."""
+        self.sink.end()
+        return super().drain(deadline)
 
 
 class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
@@ -56,25 +72,43 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
         where: as ``framework.at()`` gives it.
         sink: takes what comes.
         size: octets kept of a datagram.
-        durability: when a datagram is taken from the kernel.
+        peeks: whether a datagram is only taken from the kernel once it is written. If it is not, it lies until then in
+            memory that outlives the process.
     """
 
     peer_credentials = True
 
-    def __init__(self, where: Any, sink: Sink, size: int, durability: Durability = Durability.MEMORY) -> None:
+    def __init__(self, where: Any, sink: Sink, size: int, *, peeks: bool = False) -> None:
         self.sink = sink
-        self.durability = durability
+        self._peeks = peeks
+        self.begin: Begin
+        """Is told where outputs begin to write what is in hand."""
         self.max_packet_size = size
+        self._held = contextlib.ExitStack()
         super().__init__(where, BatchHandler)
 
     def server_bind(self) -> None:
         """Bind, and make room for what will come."""
         super().server_bind()
-        count = 1 if self.durability is Durability.RECORD else _BATCH
-        self._receiver = Receiver(self.max_packet_size, count, unix=self.address_family == socket.AF_UNIX)
+        unix = self.address_family == socket.AF_UNIX
+        if self._peeks:
+            self._receiver = Receiver.alone(self.max_packet_size, _BATCH, unix=unix)
+            self.begin = unmarked
+        else:
+            self._hand = Hand(self.socket, self.max_packet_size, _BATCH, unix=unix)
+            self._held.callback(self._hand.close)
+            self._receiver = self._hand.receiver
+            self.begin = self._hand.begin
         # A property of the socket, and so of whoever held it before: each peek begins where the last one ended.
-        self._peeks = self.durability is Durability.PEEK
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0 if self._peeks else -1)
+
+    def recover(self) -> None:
+        """Take what a process had in hand that was killed on this socket."""
+        for hand, datagrams in left_behind(self.socket):
+            records = records_of(datagrams, self.sink.now())
+            if records:
+                _log.warning("%d messages were in hand when a process was killed here", len(records))
+                self.sink.recover(records, hand.place)
 
     def get_request(self) -> tuple[Any, None]:  # a list of Datagram, which the server class says is one
         """Receive what is there."""
@@ -94,14 +128,20 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
             more = datagram.truncated
         return whole
 
-    def discard(self, datagrams: list[Datagram]) -> None:
+    def written(self, datagrams: list[Datagram]) -> None:
+        """Let go of datagrams that were passed on."""
+        if not self._peeks:
+            self._hand.written()
+        elif self.sink.flush():
+            self._discard(datagrams)
+
+    def _discard(self, datagrams: list[Datagram]) -> None:
         """Take datagrams that were written from the kernel, if they are still there."""
-        if self._peeks:
-            # An empty one that an earlier process has peeked at is still there, and cannot be seen any more.
-            missing = sum(1 for each in datagrams if each.octets)
-            gone = self._receiver.receive(self.socket, len(datagrams))
-            while (missing := missing - sum(1 for each in gone if each.octets)) > 0:
-                gone = self._receiver.receive(self.socket, missing)
+        # An empty one that an earlier process has peeked at is still there, and cannot be seen any more.
+        missing = sum(1 for each in datagrams if each.octets)
+        gone = self._receiver.receive(self.socket, len(datagrams))
+        while (missing := missing - sum(1 for each in gone if each.octets)) > 0:
+            gone = self._receiver.receive(self.socket, missing)
 
     def server_close(self) -> None:
         """Refuse what is sent from now on, take what was sent before, and close."""
@@ -115,6 +155,7 @@ class DatagramSinkServer(SinkMixIn, UDPServer[Any]):
                 sock.shutdown(socket.SHUT_RD)
             self._take_the_rest()
         super().server_close()
+        self._held.close()
 
     def _take_the_rest(self) -> None:
         for _ in range(_LAST_BATCHES):
@@ -145,21 +186,46 @@ class StreamSinkServer(SinkMixIn, ThreadingMixIn[Any, Any], TCPServer[Any, Any])
         super().__init__(where, StreamHandler)
 
 
+class TLSSinkServer(TLSMixIn[Any, Any], StreamSinkServer):
+    """The same over TLS (RFC 5425).
+
+    Args:
+        where: as ``framework.at()`` gives it.
+        sink: takes what comes.
+        size: octets kept of a message.
+        certificate: file of the certificates and, unless it has one of its own, of the key.
+        key: file of the key; nothing: there is none.
+    """
+
+    def __init__(self, where: Any, sink: Sink, size: int, certificate: str, key: str) -> None:
+        self.certfile, self.keyfile = certificate, key or None
+        super().__init__(where, sink, size)
+
+
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.syslog`` runs."""
     writers: dict[str, Writer] = {}
-    routes = [table.route() for table in settings.routes]
-    limits = PeerLimits(settings.rate, settings.burst, settings.per) if settings.rate else None
-    sink = Sink(writers, routes, limits, settings.clock())
+    sink = Sink(writers, *settings.rules(), settings.clock())
 
-    def make(where: Endpoint) -> ServiceMixIn[Any, Any]:
-        if isinstance(where, InetEndpoint | UnixEndpoint) and not where.datagrams:
+    over_tls = {Endpoint.parse(url) for url in settings.bind_tls}
+
+    def make(where: Endpoint) -> DatagramSinkServer | StreamSinkServer:
+        if where in over_tls:
+            return TLSSinkServer(where, sink, settings.max_message, settings.certificate, settings.key)
+        if inheritance().kind(where) == socket.SOCK_STREAM:
             return StreamSinkServer(where, sink, settings.max_message)
-        return DatagramSinkServer(where, sink, settings.max_message, Durability(settings.durability))
+        return DatagramSinkServer(where, sink, settings.max_message, peeks=settings.durability == "peek")
+
+    def renew() -> None:
+        nonlocal settings
+        settings = reread(settings, *RULES)
+        sink.rule(*settings.rules())
 
     if settings.bind == Settings.bind:
         Path("run").mkdir(exist_ok=True)  # where nobody but this program is to be
-    servers = listen(settings.bind, make)
+
+    servers = listen([*settings.bind, *settings.bind_tls], make)
+    servers[0].renew = renew
     # Only then: a second instance that is refused must not have touched what the first one writes.
     try:
         writers.update(open_outputs(settings))
@@ -168,12 +234,17 @@ def program(settings: Settings) -> Program:
             server.server_close()
         raise
     banner = "" if settings.stdout != "none" else _banner(settings)
-    return Program(servers, banner, (SinkMetrics(sink),), sink.close)
+    for server in servers:
+        if isinstance(server, DatagramSinkServer):
+            server.recover()
+    return Program(servers, banner, (SinkMetrics(sink),), lambda: sink.close(settings.drain_timeout))
 
 
 def _banner(settings: Settings) -> str:
     """Return what whoever starts it wants to know: where it is, and how to say something."""
-    lines = [f"The log sink listens on {', '.join(settings.bind)}. Say something by one of"]
+    lines = [
+        f"The log sink listens on {', '.join([*settings.bind, *settings.bind_tls])}. Say something by one of"
+    ]
     for url in settings.bind:
         endpoint = Endpoint.parse(url)
         if isinstance(endpoint, UnixEndpoint) and not endpoint.abstract:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from servers.syslog.formats import FormatError, line_format
+from servers.syslog.limits import PeerLimits
 from servers.syslog.record import FACILITIES, SEVERITIES
 from servers.syslog.routes import Route
 from shared.settings import (
@@ -27,7 +29,10 @@ from shared.settings import (
     setting,
 )
 
-__all__ = ["FileTable", "RouteTable", "Settings"]
+__all__ = ["RULES", "FileTable", "RouteTable", "Settings"]
+
+RULES = ("routes", "rate", "burst", "per")
+"""What can be changed while the program runs: which message goes where, and how many."""
 
 # Outputs that flags make, by these names.
 _BY_FLAG = ("text", "json", "stdout", "database", "forward")
@@ -129,13 +134,26 @@ class Settings(ServerSettings):
         group="Listening",
         form="URL",
     )
+    bind_tls: tuple[str, ...] = setting(
+        (),
+        "where to listen for TLS, such as tcp://[::]:6514; takes --certificate",
+        endpoint("tcp"),
+        group="Listening",
+        form="URL",
+    )
+    certificate: str = setting(
+        "", "file with the certificates for TLS, and perhaps the key", group="Listening", form="FILE"
+    )
+    key: str = setting("", "file with the certificate's key", group="Listening", form="FILE")
     # The kernel's own limit on what a program can send by default is 208 KiB (net.core.wmem_default).
     max_message: int = setting(
         256 * 1024, "octets kept of a message", between(480, 1 << 24), group="Listening"
     )
-    durability: Literal["memory", "record", "peek"] = setting(
-        "memory",
-        "what SIGKILL costs where somebody else holds the socket: what is in memory, the record in hand, or nothing",
+    # Either way it is written before the next is received. record: until then it lies in memory that outlives the process;
+    # peek: in the kernel, from which it is only taken then, which costs more.
+    durability: Literal["record", "peek"] = setting(
+        "record",
+        "what SIGKILL costs where somebody else holds the socket: the record in hand, or nothing",
         group="Listening",
     )
     # journald's default is 10000 in 30 s for a service; rsyslog has none. Senders are slowed down in any case.
@@ -210,10 +228,25 @@ class Settings(ServerSettings):
                         "routes", name, f"name outputs that there are: {', '.join(known) or 'none so far'}"
                     )
 
+    def check(self) -> None:
+        """Read the certificate."""
+        if not self.bind_tls:
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key or None)
+        except OSError as error:
+            fix = f"cannot be used ({error.strerror}): name files in PEM, with the key of the certificate"
+            raise SettingsError("certificate", self.certificate, fix) from error
+
     @property
     def writes_nowhere(self) -> bool:
         """Whether no output is asked for."""
         return not (self.text or self.json or self.database or self.forward or self.files or self.routes)
+
+    def rules(self) -> tuple[list[Route], PeerLimits | None]:
+        """Return what ``RULES`` say, as the sink needs it."""
+        limits = PeerLimits(self.rate, self.burst, self.per) if self.rate else None
+        return [table.route() for table in self.routes], limits
 
     @property
     def host(self) -> str:

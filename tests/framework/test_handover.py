@@ -166,6 +166,20 @@ def test_a_datagram_descriptor_is_taken_over(inherited: dict[str, str]) -> None:
         assert ask(client, address) == repr(client.getsockname())
 
 
+def test_what_kind_of_socket_was_passed(inherited: dict[str, str]) -> None:
+    """A program learns whether a socket that was passed is for connections or for datagrams, and has it left to take."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        endpoint = at(f"fd://{sock.fileno()}")
+        assert handover.inheritance().kind(endpoint) == socket.SOCK_DGRAM
+        assert sock.fileno() != -1
+    assert handover.inheritance().kind(at("tcp://127.0.0.1:0")) == socket.SOCK_STREAM
+    with pytest.raises(AddressError, match="is no socket"):
+        handover.inheritance().kind(at("fd://999"))
+    with pytest.raises(AddressError, match="systemd passed no"):
+        handover.inheritance().kind(at("systemd:log"))
+    assert not inherited
+
+
 def test_what_is_no_listening_socket_is_refused(inherited: dict[str, str], folder: Path) -> None:
     """A closed descriptor, a file, a connection and a socket of the other kind are told apart."""
     one, other = socket.socketpair()

@@ -227,22 +227,29 @@ def test_hostile_datagrams(stack: ExitStack, folder: Path) -> None:
         print(f"\n{name}:", *[f"    {str(each)[:150]}" for each in stored], sep="\n")
 
 
-def test_rsyslogd_forwards_to_us(stack: ExitStack, folder: Path) -> None:
-    """A host with rsyslogd sends on what it gets, over TCP with counted frames, and we know that host by name."""
+@pytest.mark.parametrize("tls", [False, True])
+def test_rsyslogd_forwards_to_us(stack: ExitStack, folder: Path, tls: bool) -> None:
+    """A host with rsyslogd sends on what it gets, over TCP or TLS with counted frames, and we know that host by name."""
     need("rsyslogd")
     port = _free_port(socket.SOCK_STREAM)
     place = folder / "ours"
     place.mkdir()
-    sink = Ours(place, "--bind", f"tcp://127.0.0.1:{port}")
+    where, driver, mode = ["--bind", f"tcp://127.0.0.1:{port}"], "", ""
+    if tls:
+        authority, certificate, key = certificates(folder)
+        where = ["--bind-tls", where[1], "--certificate", str(certificate), "--key", str(key)]
+        driver = f'DefaultNetstreamDriver="gtls" DefaultNetstreamDriverCAFile="{authority}"'
+        mode = 'StreamDriverMode="1" StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="localhost"'
+    sink = Ours(place, *where)
     stack.callback(sink.close)
     relay = folder / "relay"
     relay.mkdir()
     (folder / "conf").write_text(f"""
-        global(workDirectory="{relay}" localHostname="relay.example")
+        global(workDirectory="{relay}" localHostname="relay.example" {driver})
         module(load="imuxsock" SysSock.Use="off")
         input(type="imuxsock" Socket="{relay}/log.sock")
         action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp" TCP_Framing="octet-counted"
-               template="RSYSLOG_SyslogProtocol23Format")
+               template="RSYSLOG_SyslogProtocol23Format" {mode})
     """)
     command = ["rsyslogd", "-n", "-f", str(folder / "conf"), "-i", str(folder / "pid")]
     process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
@@ -252,6 +259,17 @@ def test_rsyslogd_forwards_to_us(stack: ExitStack, folder: Path) -> None:
     assert sink.stored(1)[0].message.strip() == "by way of a relay"
     found = json.loads((place / "json").read_text().splitlines()[0])
     assert (found["hostname"], found["peer"], found["severity"]) == ("relay.example", "127.0.0.1", "err")
+
+
+def certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """Make an authority and a certificate for localhost; return the files of these and of the key."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    files = (folder / "authority", folder / "certificate", folder / "key")
+    authority.cert_pem.write_to_path(str(files[0]))
+    certificate.cert_chain_pems[0].write_to_path(str(files[1]))
+    certificate.private_key_pem.write_to_path(str(files[2]))
+    return files
 
 
 def _forward(folder: Path, port: int, **more: object) -> ForwardOutput:
@@ -296,15 +314,10 @@ def test_a_collector_that_dies_and_returns(stack: ExitStack, folder: Path) -> No
 def test_forwarding_over_tls(stack: ExitStack, folder: Path) -> None:
     """An rsyslogd that takes TLS gets what is forwarded, and by its close says that it has read all of it."""
     need("rsyslogd")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    files = [folder / name for name in ("authority", "certificate", "key")]
-    authority.cert_pem.write_to_path(str(files[0]))
-    certificate.cert_chain_pems[0].write_to_path(str(files[1]))
-    certificate.private_key_pem.write_to_path(str(files[2]))
+    files = certificates(folder)
     place = folder / "collector"
     place.mkdir()
-    collector = Collector(place, _free_port(socket.SOCK_STREAM), (files[0], files[1], files[2]))
+    collector = Collector(place, _free_port(socket.SOCK_STREAM), files)
     stack.callback(collector.close)
     import ssl
 

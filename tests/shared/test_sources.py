@@ -3,13 +3,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.settings import SettingsError
+from shared.settings import ServerSettings, SettingsError, setting
 from shared.sources import load, reread
 from tests.shared.conftest import Write
 from tests.shared.programs import Filter, Route, Settings
@@ -290,6 +291,30 @@ def test_reread_refuses_what_is_wrong(write: Write, caplog: pytest.LogCaptureFix
     assert level == logging.ERROR
     assert message.startswith("the settings stay as they were: ")
     assert path in message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair(ServerSettings):
+    """Settings of which one must fit the other."""
+
+    known: str = setting("a", "a name")
+    chosen: str = setting("a", "that name")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chosen != self.known:
+            raise SettingsError("chosen", self.chosen, f"choose {self.known}")
+
+
+def test_reread_refuses_what_does_not_fit(write: Write, caplog: pytest.LogCaptureFixture) -> None:
+    """A setting that only fits one that stays as it was is refused by a line in the log."""
+    old = load("test", Pair, ["--config", write("known = 'a'\nchosen = 'a'")])
+    write("known = 'b'\nchosen = 'b'")
+    assert reread(old, "chosen") is old
+    assert caplog.messages == [
+        "these settings change when the server is started anew: known",
+        "the settings stay as they were: --chosen b: choose a",
+    ]
 
 
 def test_reread_of_settings_that_were_made() -> None:

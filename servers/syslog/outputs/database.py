@@ -14,6 +14,7 @@ from collections.abc import Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from servers.syslog.outputs import Place
 from servers.syslog.record import NO_DATA, Peer, Record
 
 __all__ = ["DatabaseOutput", "microseconds", "record_of"]
@@ -46,8 +47,8 @@ END;
 _INSERT = f"INSERT INTO records VALUES (NULL{', ?' * 17})"  # noqa: S608 -- no text of others
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# Seconds to wait for another program that writes to the database.
-_PATIENCE = 5.0
+# Seconds to wait for another program that writes to the database; then the queue takes over.
+_PATIENCE = 0.5
 
 
 class DatabaseOutput:
@@ -61,6 +62,8 @@ class DatabaseOutput:
     Raises:
         OSError: it cannot be opened, or is none of these.
     """
+
+    prompt = True
 
     def __init__(self, path: str, *, safe: bool, keep: int = 0) -> None:
         self._path = path
@@ -106,6 +109,18 @@ class DatabaseOutput:
                     self._connection.execute("ROLLBACK")
                 raise
         self._rest.clear()
+
+    def place(self) -> Place:
+        """Return the number of the last record."""
+        with _as_os_errors(self._path):
+            ((last,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM records")
+        return 0, last
+
+    def since(self, place: Place) -> int:
+        """Count the records from there on."""
+        with _as_os_errors(self._path):
+            ((count,),) = self._connection.execute("SELECT count(*) FROM records WHERE id > ?", place[1:])
+        return int(count)
 
     def reopen(self) -> None:
         """Open the database anew."""

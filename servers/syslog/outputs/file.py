@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from servers.syslog.formats import Format
+from servers.syslog.outputs import Place
 from servers.syslog.outputs.rotation import Rotation
 from servers.syslog.record import Record
 
@@ -57,8 +58,9 @@ class FileOutput:
         self._rest: list[bytes] = []
         """What is to be written, line by line or many at a time."""
         self._unsynced = False
-        self._regular = False
-        self._size = 0
+        self._inode = self._size = 0
+        self.prompt = False
+        """Whether it is a regular file."""
         self._file = self._open()
 
     def _open(self) -> int:
@@ -66,10 +68,10 @@ class FileOutput:
             return os.dup(sys.stdout.fileno())
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
         status = os.fstat(file)
-        self._regular = stat.S_ISREG(status.st_mode)
-        self._size = status.st_size
-        # A machine that died may have left half a line.
-        if self._regular and self._size and os.pread(file, 1, self._size - 1) != b"\n":
+        self.prompt = stat.S_ISREG(status.st_mode)
+        self._inode, self._size = status.st_ino, status.st_size
+        # Whoever died may have left half a line.
+        if self.prompt and self._size and os.pread(file, 1, self._size - 1) != b"\n":
             self._rest.insert(0, b"\n")
         return file
 
@@ -80,8 +82,8 @@ class FileOutput:
             self._rest += [f"{line(record)}\n".encode() for record in records]
         elif records:
             self._rest.append(("\n".join([line(record) for record in records]) + "\n").encode())
-        if self._rotation is not None and self._rest and self._rotation.due(self._size, len(self._rest[0])):
-            self._rotate(self._rotation)
+        if self._rest:
+            self._rotate_if_due(len(self._rest[0]))
         while self._rest:
             self._write(self._rest[0])
             if self._sync is Sync.ALWAYS:
@@ -93,7 +95,7 @@ class FileOutput:
         """Write some of the first of the rest, and take it from there."""
         count = written = os.write(self._file, lines)
         self._unsynced = True
-        if count < len(lines) and self._regular:
+        if count < len(lines) and self.prompt:
             # The disk is full. The rest may have to go into another file, so let this one end with a whole line.
             count = lines.rfind(b"\n", 0, written) + 1
             os.ftruncate(self._file, os.fstat(self._file).st_size - written + count)
@@ -106,17 +108,37 @@ class FileOutput:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
 
     def _put_on_disk(self) -> None:
-        if self._unsynced and self._regular:
+        if self._unsynced and self.prompt:
             os.fdatasync(self._file)
         self._unsynced = False
 
-    def _rotate(self, rotation: Rotation) -> None:
+    def _rotate_if_due(self, more: int) -> None:
+        if self._rotation is None or not self._rotation.due(self._size, more):
+            return
         try:
-            rotation.rotate()
+            self._rotation.rotate()
             self.reopen()
         except OSError as error:
             # A file that grows is better than a message that is lost.
             _log.error("%s: cannot be rotated (%s): going on as it is", self._path, error)
+
+    def place(self) -> Place:
+        """Return which file it is, and its size."""
+        self._rotate_if_due(1)
+        return self._inode, self._size
+
+    def since(self, place: Place) -> int:
+        """Count the lines from there on, and cut off half a line at their end: it will be written as a whole."""
+        status = os.fstat(self._file)
+        if status.st_ino != place[0] or status.st_size < place[1]:
+            return 0  # it has been renamed, or truncated
+        lines = os.pread(self._file, status.st_size - place[1], place[1])
+        whole = lines[: lines.rfind(b"\n") + 1]
+        if len(whole) < len(lines):
+            os.ftruncate(self._file, place[1] + len(whole))
+            self._rest.clear()
+        # What they begin with is the end of half a line that was there before.
+        return whole.removeprefix(b"\n").count(b"\n")
 
     def reopen(self) -> None:
         """Open the file anew, since it may have been renamed; standard output stays."""

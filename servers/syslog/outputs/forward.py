@@ -17,6 +17,7 @@ import math
 import select
 import socket
 import ssl
+import sys
 import termios
 import threading
 import time
@@ -24,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from servers.syslog.outputs import Place
 from servers.syslog.outputs.spool import Position, Spool
 from servers.syslog.protocol import format5424
 from servers.syslog.record import Record
@@ -76,6 +78,8 @@ class ForwardOutput:
         clock: tells seconds from any moment on.
     """
 
+    prompt = True
+
     def __init__(
         self,
         name: str,
@@ -127,6 +131,14 @@ class ForwardOutput:
         message = format5424(record)
         return b"%d %s" % (len(message), message)
 
+    def place(self) -> Place:
+        """Return the end of the spool."""
+        return self._spool.end
+
+    def since(self, place: Place) -> int:
+        """Count the frames from there on."""
+        return len(self._spool.read(Position(*place), sys.maxsize)[0])
+
     def reopen(self) -> None:
         """Do nothing: nobody else renames what is in the spool."""
 
@@ -136,6 +148,7 @@ class ForwardOutput:
         self._more.set()
         self._thread.join()
         self._spool.close()
+        _log.info("%s: %d messages sent, %d of them again", self._name, self.sent, self.repeated)
 
     # -- the sender's thread -------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["Position", "Spool"]
 
@@ -27,8 +27,7 @@ _HEADER = struct.Struct("<II")
 _SEGMENT = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A place between two frames."""
 
     segment: int
@@ -152,6 +151,11 @@ class Spool:
                 self._path(number).unlink()
             del self._sizes[number]
 
+    @property
+    def end(self) -> Position:
+        """Where the next frame will be."""
+        return Position(self._last, self._sizes[self._last])
+
     def size(self) -> int:
         """Return how many octets there are."""
         return sum(self._sizes.copy().values())
@@ -186,7 +190,7 @@ class Spool:
                 "%s: cannot be read: all that is in the spool is sent again", self._folder / "acknowledged"
             )
             return first
-        return min(max(first, Position(segment, offset)), Position(self._last, self._sizes[self._last]))
+        return min(max(first, Position(segment, offset)), self.end)
 
 
 def _piece(path: Path, offset: int, size: int) -> bytes:

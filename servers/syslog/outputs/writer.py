@@ -1,8 +1,9 @@
-"""``Writer``: the queue in front of an output, and the thread behind it.
+"""``Writer``: an output, the queue in front of it, and the thread that sees to both.
 
-An output that stands still (a disk that is full, a pipe that nobody reads) fills its queue, and then one of two things
-happens. ``block``: whoever has more waits, in the end the programs that log, and nothing is lost. ``drop``: what matters
-least is thrown away, and the output gets to read how much that was.
+Whoever received records writes them to a file itself. What cannot be written so goes through the queue: to an output that
+others may keep waiting, such as a pipe, and to one that fails, until it can be written again. A queue that is full does
+one of two things. ``block``: whoever has more waits, in the end the programs that log, and nothing is lost. ``drop``: what
+matters least is thrown away, and the output gets to read how much that was.
 """
 
 from __future__ import annotations
@@ -13,23 +14,21 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
+from typing import TypeAlias
 
-from servers.syslog.outputs import Output
-from servers.syslog.record import NO_DATA, NOBODY, Record
+from servers.syslog.outputs import Output, Place
+from servers.syslog.outputs.queue import Queue, size_of
+from servers.syslog.record import Record
 
-__all__ = ["WhenFull", "Writer", "notice"]
+__all__ = ["Begin", "WhenFull", "Writer", "unmarked"]
 
 _log = logging.getLogger(__name__)
 
-# What a record takes beside its message, in octets: measured with tracemalloc.
-_OVERHEAD = 700
-# A flood comes in tens of messages at a time, and to wake a thread for each costs more than to write them: so records are
-# gathered for a few milliseconds, in seconds, or until there are as many octets.
-_GATHER, _GATHERED = 0.005, 256 * 1024
-# How long to leave an output alone that failed, in seconds: doubled each time, from the first to the second.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+Begin: TypeAlias = Callable[[str, Place], None]
+"""Is told, before records are written, by the name of the output where in it they will be."""
 
-_SYSLOG, _WARNING = 5, 4
+# How long to leave an output alone that failed, in seconds: doubled each time, from the first to the second.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 class WhenFull(Enum):
@@ -39,9 +38,8 @@ class WhenFull(Enum):
     DROP = "drop"
 
 
-def notice(text: str, now: datetime) -> Record:
-    """Return a record of the sink's own, for those who read what it wrote."""
-    return Record(_SYSLOG, _WARNING, now, now, None, "syslog", None, None, NO_DATA, text, NOBODY)
+def unmarked(name: str, place: Place) -> None:
+    """Take no note of where records begin."""
 
 
 class Writer:
@@ -60,67 +58,77 @@ class Writer:
     ) -> None:
         self.name = name
         self.written = 0
-        """Records so far; likewise the next."""
-        self.dropped = 0
+        """Records so far."""
         self._output = output
         self._now = now
         self._limit = limit
         self._when_full = when_full
-        # Two conditions of one lock: who waits for room or for the end of a write is not woken by what is put, and the
-        # writer's thread, which takes longer to wake than a record to write, not by what somebody else has written.
+        # Two conditions of one lock: who waits for room or for the end of a write is not woken by what is put.
         self._guard = threading.Lock()
         self._more = threading.Condition(self._guard)
         self._done = threading.Condition(self._guard)
         self._outputting = threading.Lock()
-        """Held by whoever calls the output."""
-        self._queue: list[Record] = []
-        self._size = 0
-        self._writing = 0
-        """The size of what was taken from the queue and is not written yet."""
-        self._untold = 0
-        """Records dropped of which the output has not been told."""
-        self._hurry = False
-        """Whether somebody waits for all to be written."""
-        self._reopen = self._closing = self._abandoned = False
+        """Held by whoever calls the output; taken before the guard."""
+        self._queue = Queue()
+        self._begun = self._begun_size = 0
+        """How many records, of what size, were given to the output and are not written yet."""
+        self._failing_since: float | None = None
+        self._reopen = self._ending = self._closing = self._abandoned = False
         self._thread = threading.Thread(target=self._run, name=f"writing {name}", daemon=True)
         self._thread.start()
 
-    def put(self, records: Sequence[Record], *, wait: bool = False) -> None:
-        """Queue records; wait for room, or make it, as the policy says.
+    def put(self, records: Sequence[Record], begin: Begin = unmarked) -> None:
+        """Write records in this thread, or queue them; wait for room then, or make it, as the policy says."""
+        if self._write_through(records, begin):
+            return
+        with self._guard:
+            if self._when_full is WhenFull.BLOCK:
+                self._done.wait_for(lambda: self.queued < self._limit or self._ending or self._abandoned)
+            if self._abandoned:
+                self._queue.dropped += len(records)
+                return
+            # When the end is near nobody waits, and what comes then is not much.
+            limit = 2 * self._limit if self._ending else self._limit
+            full = self.queued >= limit
+            self._queue.add(records)
+            if full:
+                # Not for each record anew; and some for what matters most, whatever is being written.
+                self._queue.drop(max(limit - limit // 8 - self._begun_size, limit // 8))
+            self._more.notify_all()
+
+    def recover(self, records: Sequence[Record], place: Place | None) -> None:
+        """Put what a process that was killed had in hand.
 
         Args:
-            records: what is to be written.
-            wait: until it is; the calling thread does that itself, rather than wake another.
+            records: all of it.
+            place: where they begin, if it had begun to write them.
         """
-        size = _size(records)
-        with self._guard:
-            if self._size + self._writing >= self._limit and self._when_full is WhenFull.DROP:
-                self._queue += records
-                self._drop()
-                return
-            self._done.wait_for(lambda: self._size + self._writing < self._limit or self._abandoned)
-            if self._abandoned:
-                self.dropped += len(records)
-                return
-            first = not self._queue
-            self._queue += records
-            self._size += size
-            if not wait and (first or self._size - size < _GATHERED <= self._size):
-                self._more.notify_all()
-        if wait:
-            self._write_queue()
+        written = 0
+        if place is not None:
+            try:
+                with self._outputting:
+                    written = self._output.since(place)
+            except OSError as error:
+                _log.error("%s: cannot be read (%s): what was in hand may be there twice", self.name, error)
+        self.put(records[written:])
 
     @property
     def queued(self) -> int:
         """Octets that are not written yet, nearly."""
-        return self._size + self._writing
+        return self._queue.size + self._begun_size
 
-    def flush(self) -> None:
-        """Wait until all that was put is written, or is given up."""
+    @property
+    def dropped(self) -> int:
+        """Records so far."""
+        return self._queue.dropped
+
+    def flush(self) -> bool:
+        """Wait until all that was put is written, or the end is near and it cannot be; tell whether it is."""
         with self._guard:
-            self._hurry = True
-            self._more.notify_all()
-            self._done.wait_for(lambda: not (self._size or self._writing) or self._abandoned)
+            self._done.wait_for(
+                lambda: not self.queued or self._abandoned or (self._ending and self._failing)
+            )
+            return not self.queued
 
     def reopen(self) -> None:
         """Have the output opened anew, before the next record and after the last."""
@@ -128,110 +136,121 @@ class Writer:
             self._reopen = True
             self._more.notify_all()
 
+    def end(self) -> None:
+        """Let nobody wait any more for an output that fails: the end is near."""
+        with self._guard:
+            self._ending = True
+            self._done.notify_all()
+
     def close(self, seconds: float) -> None:
         """Write what is queued, for ``seconds`` at most, and close the output."""
+        self.end()
         with self._guard:
             self._closing = True
             self._more.notify_all()
         self._thread.join(seconds)
         with self._guard:
             self._abandoned = True
-            left = len(self._queue)
+            left = len(self._queue) + self._begun + self._queue.untold
             self._more.notify_all()
             self._done.notify_all()
-        if self._thread.is_alive():
-            _log.error(
-                "%s: gave up after %g s; not written: %d messages and what was under way",
-                self.name,
-                seconds,
-                left,
-            )
+        if left:
+            _log.error("%s: gave up after %g s; not written: %d messages", self.name, seconds, left)
 
-    def _drop(self) -> None:
-        """Throw away what matters least, and of that the newest, until there is room for some more."""
-        # Not for each record anew; and some for what matters most, whatever is being written.
-        room = max(self._limit - self._limit // 8 - self._writing, self._limit // 8)
-        kept = sorted(range(len(self._queue)), key=lambda n: self._queue[n].severity)
-        size = 0
-        for count, n in enumerate(kept):
-            size += _size(self._queue[n : n + 1])
-            if size > room:
-                self.dropped += len(kept) - count
-                self._untold += len(kept) - count
-                del kept[count:]
-                break
-        self._queue = [self._queue[n] for n in sorted(kept)]
-        self._size = _size(self._queue)
+    # -- by whoever holds what guards the output -----------------------------------------------------------------
 
-    # -- in the writer's thread, or in that of somebody who waits ------------------------------------------------
+    def _write_through(self, records: Sequence[Record], begin: Begin) -> bool:
+        """Write records in this thread; tell whether the output has taken them, or they are to be queued."""
+        if not self._output.prompt:
+            return False
+        with self._outputting:
+            # What others have put comes before.
+            if self._failing or self._abandoned or (self._waits and not self._write_queue()):
+                return False
+            try:
+                begin(self.name, self._output.place())
+            except OSError:
+                return False
+            if not self._write(records):
+                with self._guard:
+                    self._begun += len(records)
+                    self._begun_size += size_of(records)
+            return True
+
+    def _write_queue(self) -> bool:
+        """Write what is queued, after what could not be written before; tell whether nothing is left."""
+        if self._failing and not self._write(()):
+            return False
+        with self._guard:
+            self._begun, self._begun_size = len(self._queue), self._queue.size
+            records = self._queue.take(self.name, self._now())
+            reopen, self._reopen = self._reopen, False
+        if reopen:
+            try:
+                self._output.reopen()
+            except OSError as error:
+                _log.error("%s: cannot be opened anew (%s): going on as it is", self.name, error)
+        return not records or self._write(records)
+
+    def _write(self, records: Sequence[Record]) -> bool:
+        """Write records; tell whether they are. If not, the output remembers them, and the thread sees to it."""
+        try:
+            self._output.write(records)
+        except OSError as error:
+            if not self._failing:
+                _log.error("%s: cannot be written (%s): trying again until it can", self.name, error)
+                with self._guard:
+                    self._failing_since = time.monotonic()
+                    self._more.notify_all()
+                    self._done.notify_all()
+            return False
+        except Exception:  # a fault of the output's
+            _log.exception("%s: failed; nothing more is written to it", self.name)
+            self._abandon()
+            return False
+        if self._failing_since is not None:
+            seconds = time.monotonic() - self._failing_since
+            _log.warning("%s: written again, after %.1f s", self.name, seconds)
+        self.written += self._begun or len(records)
+        if self._begun or self._failing:
+            with self._guard:
+                self._failing_since = None
+                self._begun = self._begun_size = 0
+                self._done.notify_all()
+        return True
+
+    @property
+    def _failing(self) -> bool:
+        return self._failing_since is not None
+
+    @property
+    def _waits(self) -> bool:
+        """Whether something is to be done before a record is written."""
+        return bool(self._queue or self._reopen or self._queue.untold)
+
+    # -- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            self._write_all()
-            self._output.close()
-        except Exception:  # a fault of the output's, or of its disk at the very end
-            _log.exception("%s: failed; nothing more is written to it", self.name)
-        finally:
-            with self._guard:
-                self._abandoned = True
-                self._done.notify_all()
-
-    def _write_all(self) -> None:
-        """Write until the writer closes."""
-        more = self._more
-        while True:
-            with self._guard:
-                more.wait_for(lambda: self._queue or self._reopen or self._closing or self._untold)
-                more.wait_for(lambda: self._size >= _GATHERED or self._hurry or self._closing, _GATHER)
-                self._hurry = False
-                if self._abandoned or (self._closing and not self._queue and not self._reopen):
-                    return
-            self._write_queue()
-
-    def _write_queue(self) -> None:
-        """Write what is queued; when it returns, all that was put before is written, or given up."""
-        with self._outputting:
-            with self._guard:
-                records, self._queue = self._queue, []
-                self._writing, self._size = self._size, 0
-                untold, self._untold = self._untold, 0
-                reopen, self._reopen = self._reopen, False
-            if untold:
-                records.append(notice(f"{untold} messages dropped: {self.name} did not keep up", self._now()))
-            if reopen:
-                self._open_anew()
-            if records:
-                self._write(records)
-            with self._guard:
-                self.written += len(records)
-                self._writing = 0
-                self._done.notify_all()
-
-    def _open_anew(self) -> None:
-        try:
-            self._output.reopen()
-        except OSError as error:
-            _log.error("%s: cannot be opened anew (%s): going on as it is", self.name, error)
-
-    def _write(self, records: Sequence[Record]) -> None:
-        """Try until they are written, and say when they cannot be, and when they can again."""
-        pause, failed = _FIRST_PAUSE, 0.0
+        more, pause = self._more, _FIRST_PAUSE
         while not self._abandoned:
+            with self._guard:
+                more.wait_for(lambda: self._waits or self._failing or self._closing or self._abandoned)
+                if self._failing:
+                    more.wait_for(lambda: self._abandoned, pause)
+                if self._closing and not (self._waits or self._failing):
+                    break
+            with self._outputting:
+                written = self._write_queue()
+            pause = _FIRST_PAUSE if written else min(2 * pause, _LONGEST_PAUSE)
+        with self._outputting:
+            self._abandon()
             try:
-                self._output.write(records)
-            except OSError as error:
-                records = ()  # which it remembers
-                if not failed:
-                    failed = time.monotonic()
-                    _log.error("%s: cannot be written (%s): trying again until it can", self.name, error)
-                with self._guard:
-                    self._more.wait_for(lambda: self._abandoned, pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                continue
-            if failed:
-                _log.warning("%s: written again, after %.1f s", self.name, time.monotonic() - failed)
-            return
+                self._output.close()
+            except Exception:  # of its disk at the very end, such as what write(2) did not tell
+                _log.exception("%s: cannot be closed", self.name)
 
-
-def _size(records: Sequence[Record]) -> int:
-    return _OVERHEAD * len(records) + sum([len(record.message) for record in records])
+    def _abandon(self) -> None:
+        with self._guard:
+            self._abandoned = True
+            self._more.notify_all()
+            self._done.notify_all()

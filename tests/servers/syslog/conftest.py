@@ -14,8 +14,8 @@ import pytest
 
 from framework import at
 from framework.testing import PATIENCE, running
-from servers.syslog.handler import Durability
 from servers.syslog.limits import PeerLimits
+from servers.syslog.outputs import Place
 from servers.syslog.outputs.writer import WhenFull, Writer
 from servers.syslog.protocol import parse
 from servers.syslog.record import NOBODY, Peer, Record
@@ -39,7 +39,8 @@ def record(message: str = "m", severity: int = 5, peer: Peer = NOBODY) -> Record
 class Memory:
     """An output that keeps records, unless it is told to fail or to stand still."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prompt: bool = True) -> None:
+        self.prompt = prompt
         self.records: list[Record] = []
         self.failures: list[OSError] = []
         self.reopened = 0
@@ -60,6 +61,14 @@ class Memory:
             raise self.failures.pop(0)
         self.records += self._left
         self._left.clear()
+
+    def place(self) -> Place:
+        """Return how many there are."""
+        return 0, len(self.records)
+
+    def since(self, place: Place) -> int:
+        """Return how many have come since."""
+        return len(self.records) - place[1]
 
     def reopen(self) -> None:
         """Count it."""
@@ -85,13 +94,13 @@ class Running:
         self.output = Memory()
         self.writer = Writer("memory", self.output, now, limit=1 << 24, when_full=WhenFull.BLOCK)
         self.sink = Sink({"memory": self.writer}, routes, limits, now)
-        stack.callback(self.sink.close)
+        stack.callback(self.sink.close, PATIENCE)
 
-    def serve(self, url: str, durability: Durability = Durability.MEMORY, size: int = 262144) -> Any:
+    def serve(self, url: str, *, peeks: bool = False, size: int = 262144) -> Any:
         """Serve at an address."""
         server: Any
         if url.startswith(("unixgram:", "udp:", "fd:")):
-            server = DatagramSinkServer(at(url), self.sink, size, durability)
+            server = DatagramSinkServer(at(url), self.sink, size, peeks=peeks)
         else:
             server = StreamSinkServer(at(url), self.sink, size)
         return self._stack.enter_context(running(server))

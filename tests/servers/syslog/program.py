@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from framework.testing import PATIENCE
@@ -21,11 +22,11 @@ class Program:
     """The sink in a process of its own, with what it says."""
 
     def __init__(
-        self, *arguments: str, listener: socket.socket | None = None, config: str | None = None
+        self, *arguments: str, listener: socket.socket | None = None, within: Sequence[str] = ()
     ) -> None:
         passed = () if listener is None else (listener.fileno(),)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "servers.syslog", *arguments],
+            [*within, sys.executable, "-m", "servers.syslog", *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -64,8 +65,12 @@ class Program:
 
     def close(self) -> None:
         """Make sure that nothing is left of it."""
-        self.process.kill()
-        self.process.wait()
+        self.process.terminate()  # what is killed leaves behind what it had in hand
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.process.stdout.close()
@@ -130,6 +135,7 @@ def _send(path: Path, name: int, stop: int) -> int:
             sock.close()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             connected = False
+            select.select([stop], [], [], 0.001)  # the sink that starts needs the processor more
 
 
 def said(texts: Iterator[str] | list[str], sender: int) -> list[int]:

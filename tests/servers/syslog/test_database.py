@@ -38,6 +38,17 @@ def database(folder: Path) -> Path:
     return path
 
 
+def test_what_was_written_since(database: Path) -> None:
+    """A new process finds how much the one before it had written from some place on."""
+    output = DatabaseOutput(str(database), safe=False)
+    place = output.place()
+    output.write(SAID[:3])
+    output.close()
+    output = DatabaseOutput(str(database), safe=False)
+    assert (output.since(place), output.since(output.place())) == (3, 0)
+    output.close()
+
+
 def ask(database: Path, capfd: pytest.CaptureFixture[str], *options: str) -> list[str]:
     """Return what the command prints."""
     capfd.readouterr()
@@ -58,6 +69,9 @@ def ask(database: Path, capfd: pytest.CaptureFixture[str], *options: str) -> lis
         (["--text", "failed"], [1, 2]),
         (["--text", "failed NOT root"], [1]),
         (["--text", '"job one"'], [0, 1]),
+        (["--text", "job-one"], [0, 1]),
+        (["--text", "fail*"], [1, 2]),
+        (["--text", 'password: for "root'], [2]),
         (["--last", "2"], [3, 4]),
         (["--severity", "warning", "--program", "sshd", "--text", "fire"], [3]),
     ],
@@ -88,7 +102,6 @@ def test_colours(database: Path, capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--text", '"'], "unterminated string"),
         (["--since", "yesterday"], "'yesterday' is no time: write 2026-11-22T15:30 or 90m"),
         (["--severity", "bad"], "invalid choice: 'bad'"),
         (["--format", "{bad}"], "no template"),

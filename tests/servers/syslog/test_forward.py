@@ -98,6 +98,17 @@ def close(output: ForwardOutput, connection: socket.socket) -> None:
     bounded(closing.join, PATIENCE)
 
 
+def test_what_was_written_since(bench: Bench) -> None:
+    """A new process finds how much the one before it had put into the spool from some place on."""
+    bench.collector.close()
+    output = bench.output()
+    output.write([record("before")])
+    place = output.place()
+    output.write([record(str(number)) for number in range(5)])
+    output.close()
+    assert bench.output().since(place) == 5
+
+
 def test_in_order(bench: Bench) -> None:
     """Messages arrive in order, as RFC 5424 has them, with who and when filled in."""
     output = bench.output()

@@ -130,6 +130,8 @@ def again(record: Record) -> Record:
         ),
         # No headers.
         (b"<13>http://example.com/: see there", {"message": "http://example.com/: see there"}),
+        (b'<13>{"level": "info"}', {"message": '{"level": "info"}'}),
+        (b'<13>time="12:30" level=info', {"message": 'time="12:30" level=info'}),
         (b"<13>12:30 lunch", {"message": "12:30 lunch"}),
         (b"<13>-: dash", {"message": "-: dash"}),
         (b"<13>Feb 30 00:00:00 a: m", {"message": "Feb 30 00:00:00 a: m"}),

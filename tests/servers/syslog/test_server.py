@@ -11,14 +11,13 @@ import pytest
 
 from framework import at
 from framework.testing import PATIENCE, bounded, eventually
-from servers.syslog.handler import Durability
 from servers.syslog.limits import PeerLimits
 from servers.syslog.record import Peer
 from servers.syslog.routes import Route
 from servers.syslog.server import DatagramSinkServer
 from tests.servers.syslog.conftest import Running
 
-EVERY = pytest.mark.parametrize("durability", list(Durability))
+EVERY = pytest.mark.parametrize("peeks", [False, True])
 
 
 def me() -> Peer:
@@ -27,9 +26,9 @@ def me() -> Peer:
 
 
 @EVERY
-def test_datagrams(run: Running, folder: Path, durability: Durability) -> None:
+def test_datagrams(run: Running, folder: Path, peeks: bool) -> None:
     """Datagrams are taken in order, each with its sender's credentials, whatever it claims."""
-    server = run.serve(f"unixgram:{folder}/log", durability)
+    server = run.serve(f"unixgram:{folder}/log", peeks=peeks)
     client = run.client(server)
     for number in range(200):
         client.send(b"<86>sshd[1]: %d" % number)
@@ -39,20 +38,19 @@ def test_datagrams(run: Running, folder: Path, durability: Durability) -> None:
 
 
 @EVERY
-def test_empty_datagrams(run: Running, folder: Path, durability: Durability) -> None:
+def test_empty_datagrams(run: Running, folder: Path, peeks: bool) -> None:
     """An empty datagram says nothing, ends nothing, and is counted."""
-    client = run.client(run.serve(f"unixgram:{folder}/log", durability))
+    client = run.client(run.serve(f"unixgram:{folder}/log", peeks=peeks))
     for octets in (b"", b"one", b"", b"", b"two", b""):
         client.send(octets)
-    eventually(lambda: run.sink.empty == 4)
-    run.sink.flush()
+    eventually(lambda: run.sink.empty == 4 and len(run.output.records) == 2)
     assert run.output.messages == ["one", "two"]
 
 
 @EVERY
-def test_long_datagrams(run: Running, folder: Path, durability: Durability) -> None:
+def test_long_datagrams(run: Running, folder: Path, peeks: bool) -> None:
     """What is longer than the limit is cut, and says so; what follows it is not touched."""
-    client = run.client(run.serve(f"unixgram:{folder}/log", durability, size=1024))
+    client = run.client(run.serve(f"unixgram:{folder}/log", peeks=peeks, size=1024))
     for octets in (b"<13>" + b"x" * 5000, b"<13>" + b"y" * 1020, b"<13>" + b"z" * 1021, b"<13>end"):
         client.send(octets)
     eventually(lambda: len(run.output.records) == 4)
@@ -193,9 +191,9 @@ def test_many_senders_at_once(run: Running, folder: Path) -> None:
 
 
 @EVERY
-def test_closing_takes_what_was_sent(run: Running, folder: Path, durability: Durability) -> None:
+def test_closing_takes_what_was_sent(run: Running, folder: Path, peeks: bool) -> None:
     """What the kernel holds when the server ends is taken; who sends later is told at once; the path is gone."""
-    server = DatagramSinkServer(at(f"unixgram:{folder}/log"), run.sink, 4096, durability)
+    server = DatagramSinkServer(at(f"unixgram:{folder}/log"), run.sink, 4096, peeks=peeks)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
         client.connect(server.server_address)
         client.setblocking(False)
@@ -234,11 +232,11 @@ def test_a_killed_sink_that_peeked(run: Running, folder: Path) -> None:
         client.connect(listener.getsockname())
         for octets in (b"", b"one", b"", b"two"):
             client.send(octets)
-        first = DatagramSinkServer(at(f"fd://{os.dup(listener.fileno())}"), run.sink, 4096, Durability.PEEK)
+        first = DatagramSinkServer(at(f"fd://{os.dup(listener.fileno())}"), run.sink, 4096, peeks=True)
         peeked, _ = first.get_request()
         assert [datagram.octets for datagram in peeked] == [b"", b"one", b"", b"two"]
         first.socket.close()  # as SIGKILL does, with nothing said
-        second = run.serve(f"fd://{os.dup(listener.fileno())}", Durability.PEEK)
+        second = run.serve(f"fd://{os.dup(listener.fileno())}", peeks=True)
         eventually(lambda: run.output.messages == ["one", "two"])
         client.send(b"three")
         eventually(lambda: run.output.messages == ["one", "two", "three"])
@@ -280,8 +278,8 @@ def test_limits_and_routes(folder: Path) -> None:
             client.send(b"<15>flood: %d" % number)
         client.send(b"<10>flood: critical")
         client.send(b"<10>noise: critical")
-        eventually(lambda: run.sink.received == 7)
-        run.sink.close()
+        eventually(lambda: run.sink.received == 7 and len(run.output.messages) == 4)
+        run.sink.close(PATIENCE)
         assert run.output.messages == [
             "0",
             "1",

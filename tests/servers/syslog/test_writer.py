@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from framework.testing import PATIENCE, bounded, eventually
+from servers.syslog.outputs import Place
 from servers.syslog.outputs.writer import WhenFull, Writer
 from tests.servers.syslog.conftest import Memory, now, record
 
@@ -16,7 +17,7 @@ class Bench:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self.output = Memory()
+        self.output = Memory(prompt=False)
 
     def writer(self, limit: int = 1 << 20, when_full: WhenFull = WhenFull.BLOCK) -> Writer:
         """Start the writer."""
@@ -105,14 +106,60 @@ def test_trying_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     assert again.startswith("memory: written again, after 0.")
 
 
-def test_waiting(bench: Bench) -> None:
-    """Who waits finds written what was put before, by whomever, and after it what it puts itself."""
+def test_writing_through(bench: Bench) -> None:
+    """Who writes to a file itself writes what was put before, and then its own, having told where that begins."""
     writer = bench.writer()
     bench.stall(writer)
     writer.put([record("queued")])
     threading.Timer(0.05, bench.output.free.set).start()
-    bounded(lambda: writer.put([record("mine")], wait=True), PATIENCE)
+    bench.output.prompt = True
+    begun: list[tuple[str, Place]] = []
+    bounded(lambda: writer.put([record("mine")], lambda *where: begun.append(where)), PATIENCE)
     assert bench.output.messages == ["in hand", "queued", "mine"]
+    assert begun == [("memory", (0, 2))]
+
+
+def test_writing_through_to_what_fails(bench: Bench) -> None:
+    """What fails does not hold up who writes: what it did not take comes first when it goes on, and once."""
+    bench.output.prompt = True
+    writer = bench.writer()
+    bench.output.failures = [OSError(errno.ENOSPC, "No space left on device")] * 2
+    for number in range(10):
+        bounded(lambda n=number: writer.put([record(str(n))]), PATIENCE)  # type: ignore[misc]
+    assert writer.flush()
+    assert bench.output.messages == [str(number) for number in range(10)]
+    assert writer.written == 10
+
+
+def test_the_end_of_waiting(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """When the end is near nobody waits for an output that fails, what comes is still kept, and what is lost is said."""
+    writer = bench.writer(limit=10_000)
+    bench.output.failures = [OSError(errno.ENOSPC, "No space left on device")] * 1000
+    blocked = threading.Thread(target=lambda: fill(writer))
+    blocked.start()
+    eventually(lambda: writer.queued >= 10_000)
+    assert blocked.is_alive()
+    writer.end()
+    bounded(blocked.join, PATIENCE)
+    assert not bounded(writer.flush, PATIENCE)
+    writer.close(0.05)
+    assert "memory: gave up after 0.05 s; not written: 8 messages" in caplog.text
+
+
+def fill(writer: Writer) -> None:
+    """Put more than there is room for."""
+    for _ in range(8):
+        writer.put([record("x" * 1000)])
+
+
+def test_recovering(bench: Bench) -> None:
+    """Of what a process had in hand that was killed, what it had not written is written."""
+    bench.output.records = [record("before"), record("0"), record("1")]
+    writer = bench.writer()
+    writer.recover([record(str(number)) for number in range(5)], (0, 1))
+    writer.recover([record("all")], None)
+    assert writer.flush()
+    assert bench.output.messages == ["before", "0", "1", "2", "3", "4", "all"]
 
 
 def test_reopening(bench: Bench) -> None:
@@ -143,7 +190,7 @@ def test_closing_does_not_wait_for_ever(bench: Bench, caplog: pytest.LogCaptureF
     writer.close(0.05)
     bounded(blocked.join, PATIENCE)
     bounded(writer.flush, PATIENCE)
-    assert "gave up after 0.05 s; not written: 1 messages and what was under way" in caplog.text
+    assert "gave up after 0.05 s; not written: 3 messages" in caplog.text
 
 
 def test_an_output_that_cannot_be_reopened(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
