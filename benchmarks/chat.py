@@ -229,14 +229,16 @@ class Load:
         self.delivered += len(found)
 
 
-def measure(subject: str, row: tuple[int, int, int], seconds: float, stalled: int = 0) -> Result:
-    """Run one row against one server."""
+def measure(subject: str, row: tuple[int, int, int], seconds: float, size: int, stalled: int) -> Result:
+    """Run one row against one server, with texts of ``size`` octets, and so many clients more that never read."""
     count, senders, ahead = row
     with _running(subject) as (process, port):
         clients = [_connect(port, f"n{number}") for number in range(count)]
         dead = [_connect(port, f"dead{number}", buffer=4096) for number in range(stalled)]
-        load = Load(clients, senders, ahead, 400 if stalled else 20)
-        load.run(0.3)
+        load = Load(clients, senders, ahead, size)
+        # With clients that never read, their end is what is to be measured.
+        if not stalled:
+            load.run(0.3)
         load.delivered, load.latencies = 0, []
         before, held = cpu(process.pid), memory(process.pid)
         took = load.run(seconds)
@@ -272,18 +274,17 @@ def _was_cut(client: socket.socket) -> bool:
 def _join(subject: str, count: int) -> list[str]:
     with _running(subject) as (process, port):
         before, start, held = cpu(process.pid), time.perf_counter(), memory(process.pid)
-        clients: list[socket.socket] = []
+        clients: dict[int, socket.socket] = {}
         poll = select.epoll()
         for number in range(count):
             client = _connect(port, f"n{number}")
             client.setblocking(False)
             poll.register(client, select.EPOLLIN)
-            clients.append(client)
+            clients[client.fileno()] = client
             if number % 20 == 19:
-                by_number = {each.fileno(): each for each in clients}
-                for descriptor, _ in poll.poll(0):
+                for descriptor, _ in poll.poll(0, count):
                     with suppress(BlockingIOError):
-                        by_number[descriptor].recv(1 << 20)
+                        clients[descriptor].recv(1 << 20)
         took = time.perf_counter() - start
         row = [
             subject,
@@ -292,7 +293,7 @@ def _join(subject: str, count: int) -> list[str]:
             f"{cpu(process.pid) - before:.2f}",
             f"{(memory(process.pid) - held) / count:.1f}",
         ]
-        for client in clients:
+        for client in clients.values():
             client.close()
     return row
 
@@ -304,7 +305,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--only", action="append")
     parser.add_argument("--subject", action="append")
-    parser.add_argument("--stalled", action="store_true", help="five more clients that never read")
+    parser.add_argument(
+        "--stalled",
+        action="store_true",
+        help="texts of 400 octets, without and with five more clients that never read",
+    )
     parser.add_argument("--join", type=int, default=0, metavar="N", help="only let so many join one channel")
     options = parser.parse_args()
     subjects = options.subject or ["threads", "greenlets", "ngircd", "miniircd"]
@@ -320,28 +325,30 @@ def main() -> None:
         )
         return
     wanted = [tuple(map(int, each.split(","))) for each in options.only or []] or ROWS
+    size, variants = (400, [0, 5]) if options.stalled else (20, [0])
     table = []
     for clients, senders, ahead in wanted:
-        results: dict[str, list[Result]] = {subject: [] for subject in subjects}
+        runs: dict[tuple[str, int], list[Result]] = {
+            (subject, stalled): [] for subject in subjects for stalled in variants
+        }
         for _ in range(options.rounds):
-            for subject in subjects:
-                row = (clients, senders, ahead)
-                results[subject].append(measure(subject, row, options.seconds, 5 if options.stalled else 0))
-        for subject, runs in results.items():
+            for (subject, stalled), results in runs.items():
+                results.append(measure(subject, (clients, senders, ahead), options.seconds, size, stalled))
+        for (subject, stalled), results in runs.items():
             middle = [
-                statistics.median(getattr(run, name) for run in runs)
+                statistics.median(getattr(result, name) for result in results)
                 for name in ("rate", "cpu", "median", "p99")
             ]
-            table.append(
-                [
-                    f"{clients},{senders},{ahead}",
-                    subject,
-                    f"{middle[0] / 1000:.0f}",
-                    *(f"{value:.2f}" for value in middle[1:]),
-                    str(sum(run.wrong for run in runs)),
-                    *([f"{runs[-1].cut} of 5", f"{runs[-1].growth:.0f}"] if options.stalled else []),
-                ]
-            )
+            row = [
+                f"{clients},{senders},{ahead}",
+                f"{subject} +{stalled}" if options.stalled else subject,
+                f"{middle[0] / 1000:.0f}",
+                *(f"{value:.2f}" for value in middle[1:]),
+                str(sum(result.wrong for result in results)),
+            ]
+            if options.stalled:
+                row += [f"{results[-1].cut} of {stalled}", f"{results[-1].growth:.0f}"]
+            table.append(row)
     heads = ["N,K,w", "server", "k/s", "CPU µs", "p50 ms", "p99 ms", "wrong"]
     print(
         grid(

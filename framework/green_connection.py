@@ -108,6 +108,15 @@ class GreenConnection(Connection):
             self.reason = CloseReason.PEER
         return data
 
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """Send, as ``socket.send()``."""
+        if not flags & DONTWAIT or self._held or self._tls is not None:
+            return super().send(data, flags)
+        # The same without a call: a fan-out passes here once for each receiver.
+        sent = _send(self, data, flags)
+        self.sent += sent
+        return sent
+
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Send all of ``data``, now or, while pipelined requests wait to be read, together with their replies."""
         reader = self._reader

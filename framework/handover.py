@@ -82,6 +82,11 @@ class Inheritance:
     def _keep(self, key: str, entry: _Entry) -> None:
         self._entries.setdefault(key, []).append(entry)
 
+    @property
+    def has_predecessor(self) -> bool:
+        """Whether this program takes over from its earlier life, which serves until ``ready()``, and then drains."""
+        return self._ready is not None
+
     def take(self, endpoint: Endpoint) -> Listener | None:
         """Return the socket for ``endpoint``, or ``None`` if it is to be bound.
 

@@ -56,18 +56,18 @@ class Outbox:
 
     __slots__ = (
         "_clogged",
-        "_closed",
         "_connection",
         "_farewell",
         "_flusher",
+        "_gone",
         "_guard",
         "_limit",
-        "_lost",
+        "_over",
         "_overflowed",
+        "_put",
         "_queue",
         "_send_some",
         "_sending",
-        "_size",
     )
 
     def __init__(
@@ -79,41 +79,50 @@ class Outbox:
         self._limit = limit
         self._farewell = farewell
         self._queue: deque[bytes] = deque()
-        self._size = 0
-        self._guard = threading.Lock()  # of the queue, its size and the states below; held for no I/O
-        self._sending = threading.Lock()  # held by the flush that runs
-        self._clogged = False  # the flusher will go on; others need not try
+        self._guard = threading.Lock()  # of what put() changes; held for no I/O
+        self._put = 0  # octets ever put
+        self._over = False  # nothing will be put or sent any more
         self._overflowed = False
-        self._lost = False  # something that was put will never be sent
-        self._closed = False
+        self._sending = threading.Lock()  # held by the flush that runs, which alone takes from the queue
+        self._gone = 0  # octets ever sent
+        self._clogged = False  # the flusher will go on; others need not try
 
     @property
     def size(self) -> int:
-        """Octets not sent yet."""
-        return self._size
+        """Octets not sent yet, of those that will be."""
+        return 0 if self._over else self._put - self._gone
 
     @property
     def overflowed(self) -> bool:
         """Whether the connection was given up because its reader was too slow."""
         return self._overflowed
 
-    def put(self, data: bytes) -> None:
-        """Append ``data``; a later ``flush()`` sends it. Does nothing once overflowed or closed."""
-        with self._guard:
-            if self._closed or self._overflowed:
-                return
-            size = self._size = self._size + len(data)
+    def put(self, data: bytes) -> int:
+        """Append ``data``; a later ``flush()`` sends it. Does nothing once overflowed or closed.
+
+        Returns:
+            The octets not sent yet: whoever appends for long may wish to flush in between.
+        """
+        # A fan-out passes here once for each receiver, and "with" takes twice as long as these two calls do.
+        self._guard.acquire()
+        try:
+            if self._over:
+                return 0
             self._queue.append(data)
+            self._put += len(data)
+            size = self._put - self._gone
             if size > self._limit:
-                self._overflowed = True
-                self._drop()
+                self._over = self._overflowed = True
                 self._clogged = False
+        finally:
+            self._guard.release()
+        return size
 
     def flush(self) -> None:
         """Send what can be sent now; never blocks and never raises for the sake of the connection."""
         # Positional, since a fan-out passes here once for each receiver.
         sending = self._sending
-        while (self._queue or (self._overflowed and not self._closed)) and not self._clogged:
+        while self._queue and not self._clogged:
             if not sending.acquire(False):
                 return
             try:
@@ -132,10 +141,11 @@ class Outbox:
         enough = self._limit // 2 if unsent is None else unsent
         end = time.monotonic() + timeout
         self.flush()
-        while self._size > enough and (left := end - time.monotonic()) > 0:
+        while self.size > enough and (left := end - time.monotonic()) > 0:
             self._writable_within(left)
             self.resume()
-        return self._size <= enough and not self._lost
+        lost = self._over and self._gone < self._put
+        return self.size <= enough and not lost
 
     def close(self, timeout: float = 1.0) -> bool:
         """Refuse more, and wait up to ``timeout`` seconds until everything is sent.
@@ -147,12 +157,13 @@ class Outbox:
         """
         sent = self.wait_for_room(timeout, unsent=0)
         with self._guard:
-            self._closed = True
-            self._drop()
-        self._flusher.forget(self)
-        # The caller will close the descriptor, whose number may come back: no flush may still be sending on it.
+            self._over = True
+        # The caller will close the descriptor, whose number may come back: no flush may still be sending on it, nor
+        # ask the flusher for it.
         with self._sending:
-            return sent
+            self._queue.clear()
+            self._flusher.forget(self)
+        return sent
 
     def _writable_within(self, seconds: float) -> None:
         """Wait until the connection takes more, or has ended; on a hub, as its connections do."""
@@ -181,41 +192,30 @@ class Outbox:
     def _send(self) -> None:
         """Send once; runs in one thread at a time."""
         queue = self._queue
-        with self._guard:
-            if self._overflowed:
-                self._closed = True
-            # Mostly there is one, which joining would copy.
-            data = queue.popleft() if len(queue) == 1 else b"".join(queue)
+        if self._over:
             queue.clear()
-        if self._overflowed:
-            self._give_up()
+            if self._overflowed:
+                self._give_up()
             return
-        if not data:
-            return  # close() came first
+        count = len(queue)
+        # Mostly there is one, which joining would copy. What is put meanwhile is left for the next time.
+        data = queue.popleft() if count == 1 else b"".join([queue.popleft() for _ in range(count)])
         try:
             sent = self._send_some(data, _DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
-            # The peer has gone; the connection's handler will meet that too.
-            with self._guard:
-                self._closed = True
-                self._drop()
+            self._over = True  # the peer has gone, which the connection's handler will meet, too
             return
-        with self._guard:
-            if self._closed or self._overflowed:
-                return  # all was dropped meanwhile, and counted
-            self._size -= sent
-            if sent < len(data):
-                self._queue.appendleft(data[sent:])
-                self._clogged = True
-        if self._clogged:
-            self._flusher.watch(self)
-
-    def _drop(self) -> None:
-        self._lost = self._lost or self._size > 0
-        self._queue.clear()
-        self._size = 0
+        self._gone += sent
+        if sent < len(data):
+            queue.appendleft(data[sent:])
+            self._clogged = True
+            # put() says first that it is over and then that nothing is clogged, so one of the two sees the other.
+            if self.size:
+                self._flusher.watch(self)
+            else:
+                self._clogged = False
 
     def _give_up(self) -> None:
         # OSError: no room for the farewell, or the peer has gone already.

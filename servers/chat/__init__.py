@@ -11,7 +11,9 @@ A greenlet per connection, one lock around all that is shared, and nobody ever w
 ``history``        what was said in one place; ``conversations``: what was said in private
 ``network``        who is there, and who is where
 ``commands``       what a client may ask for: the table of commands, and one family of them per file
-``client``         what a command knows of the client it serves: how to answer it, and how to tell others
+``client``         what a command knows of the client it serves: how to answer it
+``fanout``         what others are to hear of it: an append each, and one send after the lock
+``admission``      who may connect, and how often a password may be tried
 ``flood``          how much a client may ask for, and how often
 ``handler``        one conversation: read, obey, send
 ``accounts``       names and passwords

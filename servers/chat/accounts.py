@@ -44,6 +44,9 @@ class Accounts:
         # What is checked for an account that does not exist, so that nobody can tell by the time it takes.
         self._nobody = self._hasher.hash("")
 
+    def __contains__(self, name: str) -> bool:
+        return fold(name) in self._known
+
     def verify(self, name: str, password: str) -> str | None:
         """Return the account's name as it was registered, or ``None`` if that is not its password."""
         known, hashed = self._known.get(fold(name), (None, self._nobody))

@@ -70,8 +70,8 @@ class Channel:
 
     def prefix(self, user: User, *, every: bool = False) -> str:
         """Return what stands before a member's nick: the highest of its prefixes, or every one of them."""
-        shown = "".join(PREFIXES[mode] for mode in self.members.get(user, ""))
-        return shown if every else shown[:1]
+        modes = self.members.get(user, "")
+        return "".join([PREFIXES[mode] for mode in (modes if every else modes[:1])]) if modes else ""
 
     def is_visible_to(self, user: User) -> bool:
         """Tell whether the user may know that the channel exists."""

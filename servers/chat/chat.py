@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import threading
 import time
@@ -10,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework import Flusher
-from framework.events import CloseReason
+from framework.handover import inheritance
 from servers.chat.accounts import Accounts
+from servers.chat.admission import Admission
 from servers.chat.channel import Channel
 from servers.chat.cloak import cloak
 from servers.chat.conversations import Conversations
-from servers.chat.flood import Buckets
 from servers.chat.network import Network
-from servers.chat.protocol import Message
+from servers.chat.protocol import Message, fold
 from servers.chat.settings import CHANGEABLE
-from servers.chat.store import Store
+from servers.chat.store import Store, StoreTakenError
 from shared.sources import reread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framework.connection import Connection
     from servers.chat.client import Client
     from servers.chat.server import ChatMixIn
     from servers.chat.settings import Settings
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Chat"]
 
+_log = logging.getLogger(__name__)
+
 _EVENTS = frozenset({"PRIVMSG", "NOTICE", "TOPIC"})
 # A TAGMSG is typing and the like, unless its sender says that it is to stay: Ergo's rule.
 _PERSISTENT = frozenset({"+draft/persist", "+persist"})
 
-_TRIES = 10
-_TRIES_PER_SECOND = 0.1
+# Seconds between two attempts to take over what is stored, and between two looks of who waits for it.
+_TAKE_OVER = 0.05
 
 
 class Chat:
@@ -50,7 +52,7 @@ class Chat:
 
     Raises:
         SettingsError: a setting turns out to be of no use.
-        OSError: what is stored cannot be read.
+        OSError: what is stored cannot be read, or another process has it that is not about to end.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
@@ -67,16 +69,46 @@ class Chat:
         self._ids = itertools.count()
         self._epoch = secrets.token_hex(5)
         self._clients: dict[User, Client] = {}
-        self._per_address: dict[str, int] = {}
-        self._tries = Buckets(_TRIES_PER_SECOND, _TRIES)
-        self._store = Store(Path(settings.data)) if settings.data else None
-        self.accounts = Accounts(self._store)
-        self._secret = self._store.secret if self._store is not None else secrets.token_bytes(32)
-        if self._store is not None:
-            for channel in self._store.channels(settings.history_length):
-                self.network.found(channel)
+        self.admission = Admission()
+        self._store: Store | None = None
+        self._secret = secrets.token_bytes(32)
+        self.accounts = Accounts()
         self.doors: list[ChatMixIn] = []
         """The servers by which clients come."""
+        self.is_open = False
+        """Whether all that is stored is there; until then, clients wait."""
+        try:
+            self._open()
+        except StoreTakenError:
+            if not inheritance().has_predecessor:
+                raise
+            # By the program that has started this one, and will let go of it once this one serves.
+            threading.Thread(target=self._take_over, name="take over", daemon=True).start()
+
+    def _open(self) -> None:
+        """Load what is stored."""
+        if self.settings.data:
+            self._store = store = Store(Path(self.settings.data))
+            self.accounts, self._secret = Accounts(store), store.secret
+            for channel in store.channels(self.settings.history_length):
+                self.network.found(channel)
+        self.is_open = True
+
+    def _take_over(self) -> None:
+        """Open what the program's earlier life has, as soon as that has ended."""
+        while not (self.is_open or self.closing):
+            try:
+                self._open()
+            except StoreTakenError:
+                time.sleep(_TAKE_OVER)
+            except OSError:
+                _log.exception("cannot take over %s: it is tried again", self.settings.data)
+                time.sleep(1)
+
+    def wait_until_open(self, sleep: Callable[[float], object]) -> None:
+        """Wait until clients may come."""
+        while not (self.is_open or self.closing):
+            sleep(_TAKE_OVER)
 
     def next_id(self) -> str:
         """Return an identifier that never was, not even before a restart."""
@@ -88,20 +120,11 @@ class Chat:
         """Return what others see of where a user is connected from."""
         return address if self.settings.show_addresses else cloak(address, self._secret)
 
-    def refusal(self, address: str) -> str:
-        """Return why nobody else may connect from there, or an empty text."""
-        if len(self._clients) >= self.settings.max_clients:
-            return "Too many clients, try again later"
-        if self._per_address.get(address, 0) >= self.settings.max_clients_per_address:
-            return "Too many connections from your address"
-        return ""
-
     def enter(self, client: Client) -> None:
         """Take in a client that has just connected."""
-        address = client.user.address
         with self.lock:
             self._clients[client.user] = client
-            self._per_address[address] = self._per_address.get(address, 0) + 1
+            self.admission.enter(client.user.address)
             if self.closing:
                 client.leaving = "Server shutting down"
 
@@ -110,28 +133,16 @@ class Chat:
         user = client.user
         with self.lock:
             del self._clients[user]
-            self._per_address[user.address] -= 1
-            if not self._per_address[user.address]:
-                del self._per_address[user.address]
-            watchers = self.network.watchers(user.nick) if user.nick and user.registered else ()
+            self.admission.leave(user.address)
             neighbours = self.network.leave(user, self.clock())
             # When everybody leaves, telling everybody about everybody is of no use to anybody.
             if user.registered and not self.closing:
                 client.tell(neighbours, farewell)
-                for watcher in watchers:
-                    client.tell([watcher], client.from_server("731", watcher.nick, user.nick))
-
-    def connected(self) -> int:
-        """Return how many clients there are, registered or not; with the lock held."""
-        return len(self._clients)
+                client.tell_watchers(user.nick, online=False)
 
     def end(self, user: User, reason: str) -> None:
         """End a user's conversation; with the lock held."""
         self._clients[user].end(reason)
-
-    def wake(self, connection: Connection) -> None:
-        """Let whoever reads from a connection meet the end of its input."""
-        connection.end_input(CloseReason.LOCAL)
 
     def sweep(self, now: float) -> None:
         """Ask the silent whether they are there, and end those who do not answer; ``now`` is monotonic."""
@@ -171,28 +182,22 @@ class Chat:
 
     # -- what is remembered ------------------------------------------------------------------------------------
 
-    def remember(self, channel: Channel, message: Message) -> int:
-        """Keep what was said in a channel; with the lock held.
-
-        Returns:
-            What to wait for with ``store_wait()`` until it will last; 0: it is kept in memory only.
-        """
-        if message.command not in _EVENTS and not _PERSISTENT & message.tags.keys():
-            return 0
-        channel.history.append(message)
-        if self._store is None or not channel.founder:
-            return 0
-        return self._store.add_message(channel, message)
+    def remember(self, client: Client, channel: Channel, message: Message) -> None:
+        """Keep what a client has said in a channel, which it will hear of once that is stored."""
+        if message.command in _EVENTS or _PERSISTENT & message.tags.keys():
+            channel.history.append(message)
+            if self._store is not None and channel.founder:
+                client.unstored = self._store.add_message(channel, message)
 
     def remember_privately(self, sender: User, receiver: User, message: Message) -> None:
         """Keep what one user said to another; with the lock held."""
         if message.command in _EVENTS or _PERSISTENT & message.tags.keys():
             self.private.append(sender, receiver, message)
 
-    def save(self, channel: Channel) -> None:
-        """Store a registered channel as it is now, or forget one that is so no more; with the lock held."""
+    def save(self, client: Client, channel: Channel) -> None:
+        """Store a registered channel as a client has made it, or forget one that is so no more."""
         if self._store is not None:
-            self._store.save_channel(channel)
+            client.unstored = self._store.save_channel(channel) or client.unstored
 
     def store_wait(self, number: int, ahead: int = 0) -> None:
         """Wait until all but ``ahead`` of what came up to ``number`` is stored.
@@ -204,11 +209,11 @@ class Chat:
         if store is not None and not store.has(number - ahead):
             self.doors[0].run_blocking(lambda: store.wait(number - ahead))
 
-    # -- passwords: all but the first take their time, and are called without the lock ---------------------------
+    # -- passwords: to check or make one takes its time, and is done without the lock ----------------------------
 
-    def may_try(self, address: str) -> bool:
-        """Tell whether another password may be tried from an address: each costs CPU, and may be a guess."""
-        return self._tries.take(address, time.monotonic())
+    def is_reserved(self, nick: str, account: str) -> bool:
+        """Tell whether a nick is that of an account, and not of this one."""
+        return self.settings.reserve_nicks and fold(nick) != fold(account) and nick in self.accounts
 
     def verify(self, account: str, password: str) -> str | None:
         """Return an account's name as it was registered, or ``None`` if that is not its password."""

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from framework.events import CloseReason
+from servers.chat.fanout import FanOut
+from servers.chat.numerics import RPL_MONOFFLINE, RPL_MONONLINE, Refused
 from servers.chat.protocol import LINE, TIME, Message, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from framework.connection import Connection
-    from framework.outbox import Outbox
     from servers.chat.chat import Chat
     from servers.chat.network import Network
-    from servers.chat.numerics import Numeric, Refused
+    from servers.chat.numerics import Numeric
     from servers.chat.settings import Settings
     from servers.chat.user import User
 
 __all__ = ["Client", "Steps", "stamp"]
+
+T = TypeVar("T")
 
 Steps = Generator[Callable[[], object], Any, None]
 """What a command that needs time is: a generator. Each call that it yields runs without the lock and may block; the
@@ -61,8 +63,12 @@ class Client:
         """When the client connected, and when it last sent something, on the monotonic clock."""
         self.pinged = False
         """Whether it was asked since then whether it is there."""
+        self.fanout = FanOut(user, chat.settings.sendq // 4)
+        """What others are to hear."""
         self._connection = connection
-        self._touched: set[Outbox] = set()
+        self.unstored = 0
+        """What has to be stored before the answers that are held may leave; 0: nothing."""
+        self._held: list[bytes] = []
         self._label = ""
         self._batch = ""
         self._first: Message | None = None
@@ -85,37 +91,27 @@ class Client:
         known = {"time": stamp(now), "msgid": self.chat.next_id()}
         if user.account:
             known["account"] = user.account
+        if "B" in user.modes:
+            known["bot"] = ""
         return Message(command, params, user.source, {**known, **tags} if tags else known)
 
     def tell(self, users: Iterable[User], message: Message, *, answers: bool = True) -> None:
         """Tell some users: an append to each one's outbox, whether they read or not.
-
-        The message is encoded once for each set of tags that is wanted.
 
         Args:
             users: whom.
             message: what.
             answers: whether, if this user is among them, that is part of the answer to what it asked for.
         """
-        lines: dict[int, bytes] = {}
-        touched, me = self._touched, self.user if self._label and answers else None
-        for user in users:
-            if user is me:
-                self.send(message)
-                continue
-            wanted = user.tagging
-            line = lines.get(wanted)
-            if line is None:
-                line = lines[wanted] = message.encode(wanted)
-            outbox = user.outbox
-            outbox.put(line)
-            touched.add(outbox)
+        if self.fanout.tell(users, message):
+            (self.send if answers else self._put)(message)
 
-    def flush(self) -> None:
-        """Send what was told since the last time; the one thing here to do without the lock."""
-        touched, self._touched = self._touched, set()
-        for outbox in touched:
-            outbox.flush()
+    def tell_watchers(self, nick: str, *, online: bool) -> None:
+        """Tell those who watch a nick (MONITOR) that the user has it now, or no more."""
+        numeric, about = (RPL_MONONLINE, self.user.source) if online else (RPL_MONOFFLINE, nick)
+        for watcher in self.network.watchers(nick):
+            # Each with the receiver's nick, as all numerics.
+            self.tell([watcher], self.from_server(numeric.code, watcher.nick, about))
 
     # -- answers to the client ---------------------------------------------------------------------------------
 
@@ -132,6 +128,14 @@ class Client:
     def refuse(self, refused: Refused) -> None:
         """Answer that something is refused, and why."""
         self.reply(refused.numeric, *refused.params)
+
+    def attempt(self, action: Callable[..., T], *args: object) -> T | None:
+        """Do one of several things that a line asks for: if it is refused, that keeps none of the others from it."""
+        try:
+            return action(*args)
+        except Refused as refused:
+            self.refuse(refused)
+            return None
 
     def fail(self, command: str, code: str, *context: str) -> None:
         """Answer that something is refused, where no numeric says so.
@@ -164,9 +168,26 @@ class Client:
         if self.user.tagging & TIME and "time" not in message.tags:
             tags["time"] = stamp(self.chat.clock())
         if tags:
-            message = replace(message, tags={**message.tags, **tags})
-        self.user.outbox.put(message.encode(self.user.tagging))
-        self._touched.add(self.user.outbox)
+            message = message._replace(tags={**message.tags, **tags})
+        line = message.encode(self.user.tagging)
+        if self.unstored:
+            self._held.append(line)
+        else:
+            self.fanout.answer(line)
+
+    def release(self, failed: OSError | None = None) -> None:
+        """Let go of the answers that were held until something is stored, or has ``failed`` to be."""
+        self.unstored = 0
+        if self._held and failed is not None:
+            self.fail(self.request.command, "NOT_STORED", "What follows was done, but it may not last")
+        held, self._held = self._held, []
+        for line in held:
+            self.fanout.answer(line)
+
+    @property
+    def holds(self) -> bool:
+        """Whether answers wait for the store."""
+        return bool(self._held)
 
     def begin_answer(self, label: str) -> None:
         """Begin to answer a line, which has a label perhaps.
@@ -200,12 +221,18 @@ class Client:
         The client's own reader waits, and nobody else.
         """
         for message in messages:
-            if self.user.outbox.size > self.settings.sendq // 2:
-                yield self._wait_for_room
+            if self._held or self.is_behind:
+                yield self.wait_for_room
             self.send(message)
 
-    def _wait_for_room(self) -> None:
-        self.flush()
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client should read before it is told more."""
+        return self.user.outbox.size + sum(map(len, self._held)) > self.settings.sendq // 2
+
+    def wait_for_room(self) -> None:
+        """Wait for the client to read; without the lock."""
+        self.fanout.flush()
         self.user.outbox.wait_for_room(self.settings.ping_timeout)
 
     # -- the end -----------------------------------------------------------------------------------------------
@@ -218,7 +245,7 @@ class Client:
     def end(self, reason: str) -> None:
         """Let the conversation come to an end, from any thread: its reader wakes, and does the rest."""
         self.leaving = self.leaving or reason
-        self.chat.wake(self._connection)
+        self._connection.end_input(CloseReason.LOCAL)
 
     def _numeric(self, numeric: Numeric, params: tuple[str, ...]) -> Message:
         *middle, last = (*params, numeric.text) if numeric.text else params

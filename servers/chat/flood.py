@@ -39,6 +39,10 @@ class Bucket:
         if self._rate:
             self._tokens -= cost
 
+    def give_back(self) -> None:
+        """Put back a token that was taken."""
+        self._tokens = min(self._brim, self._tokens + 1)
+
     @property
     def owes(self) -> bool:
         """Whether more was taken than was there."""
@@ -73,3 +77,8 @@ class Buckets:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(name)
         return bool(bucket.take(1, now))
+
+    def give_back(self, name: str) -> None:
+        """Put back a token of that name."""
+        if name in self._buckets:
+            self._buckets[name].give_back()

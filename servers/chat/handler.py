@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from framework import BaseRequestHandler, InetAddress, Outbox
@@ -32,6 +32,9 @@ _READ = 8192
 # Lines obeyed before others get the lock and the answers leave, so that a flood delays nobody for long.
 _BATCH = 64
 
+# Messages that may still have to be stored while those who want no echo go on.
+_AHEAD = 1000
+
 # Tokens of the flood control: what dribbles in, or is nothing but line ends, is not free either.
 _READ_COST = 1 / 64
 
@@ -54,6 +57,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
         # Chat is small messages, and Nagle's algorithm would hold each back for the last one's ACK (RFC 896).
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+        chat.wait_until_open(self.server.sleep)
         # An address that begins with a colon could be no parameter (RFC 2812, section 2.3.1); 0::1 is the same.
         address = "0" * self.client_address[0].startswith(":") + self.client_address[0]
         host = chat.host_of(address)
@@ -81,7 +85,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
         user, outbox = client.user, client.user.outbox
         self.server.chat.leave(client, client.message("QUIT", reason))
         outbox.put(_error(user.host, reason))
-        client.flush()
+        client.fanout.flush()
         outbox.close(self.server.chat.settings.farewell)
         _log.info("%s (%s) left: %s", user.source if user.registered else "?", user.address, reason)
 
@@ -92,7 +96,7 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
         while not client.leaving:
             try:
                 data = self.request.recv(_READ)
-                lines = deque(splitter.feed(data))
+                lines = splitter.feed(data)
             except OSError as error:
                 return error.strerror or str(error)
             except EndlessLineError:
@@ -105,38 +109,65 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
                 client.pinged = False
                 allowed = bucket.take(min(len(lines), _BATCH), now)
                 if allowed:
-                    self._obey(deque(lines.popleft() for _ in range(allowed)))
+                    self._obey(lines[:allowed])
+                    del lines[:allowed]
                 else:
                     # It is this client's own reader that waits, and by that in the end the client (TCP's window).
                     self.server.sleep(bucket.delay())
         return client.leaving
 
-    def _obey(self, lines: deque[bytes | None]) -> None:
+    def _obey(self, lines: list[bytes | None]) -> None:
         """Do what the lines say, and send whatever comes of it, to whomever.
 
         What takes time is done in between, without the lock; the lines behind it wait.
         """
-        client, lock = self.client, self.server.chat.lock
-        steps: Steps | None = None
+        client, steps = self.client, self._steps(lines)
         outcome: object = None
-        while (lines or steps is not None) and not client.leaving:
+        while True:
             slow: Callable[[], object] | None = None
-            with lock:
-                while slow is None and (lines or steps is not None) and not client.leaving:
-                    if steps is None:
-                        steps = self._begin(lines.popleft())
-                    if steps is not None:
-                        slow = _advance(steps, outcome)
-                        outcome = None
-                        if slow is None:
-                            steps = None
-            # Under greenlets once for all clients that have been heard in one turn of the hub.
-            self.server.at_turn_end(client.flush)
-            if slow is not None and not client.leaving:
-                try:
-                    outcome = slow()
-                except Exception as error:
-                    outcome = error  # the command's, which knows what to make of it
+            with self.server.chat.lock:
+                with contextlib.suppress(StopIteration):
+                    slow = steps.throw(outcome) if isinstance(outcome, Exception) else steps.send(outcome)
+                client.fanout.spill()
+            self._flush()
+            if client.unstored:
+                self._settle()
+            if slow is None or client.leaving:
+                return
+            try:
+                outcome = slow()
+            except Exception as error:
+                outcome = error  # the command's, which knows what to make of it
+
+    def _steps(self, lines: list[bytes | None]) -> Steps:
+        """Obey the lines, and yield what takes time; runs with the lock held."""
+        client = self.client
+        for line in lines:
+            if client.leaving:
+                return
+            steps = self._begin(line)
+            if steps is not None:
+                yield from steps
+            if client.is_behind:
+                yield client.wait_for_room
+
+    def _flush(self) -> None:
+        """Send what was told: under greenlets once for all clients that have been heard in one turn of the hub."""
+        if self.client.fanout.crowded:
+            self.client.fanout.flush()  # or a turn with many who talk would be too much for those who read
+        else:
+            self.server.at_turn_end(self.client.fanout.flush)
+
+    def _settle(self) -> None:
+        """Wait until what the client is about to be told is stored, once for all that was obeyed."""
+        client, failed = self.client, None
+        try:
+            # Who is told nothing waits only while the disk is far behind.
+            self.server.chat.store_wait(client.unstored, ahead=0 if client.holds else _AHEAD)
+        except OSError as error:
+            failed = error
+        client.release(failed)
+        self._flush()
 
     def _begin(self, line: bytes | None) -> Steps | None:
         """Do what a line says, and return what is left to do; with the lock held."""
@@ -152,14 +183,6 @@ class ChatHandler(BaseRequestHandler["ChatMixIn", socket.socket, InetAddress]):
             client.end_answer()
         except ProtocolError as error:
             client.reply(numerics.ERR_UNKNOWNERROR, "*", str(error))
-        return None
-
-
-def _advance(steps: Steps, outcome: object) -> Callable[[], object] | None:
-    """Let a command go on with what came of its last call, and return its next; ``None``: it is done."""
-    try:
-        return steps.throw(outcome) if isinstance(outcome, Exception) else steps.send(outcome)
-    except StopIteration:
         return None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from servers.chat import numerics
 from servers.chat.channel import Channel, Topic
+from servers.chat.masks import matches
 from servers.chat.numerics import Refused
 from servers.chat.protocol import clip, fold, is_channel, is_nick
 
@@ -82,6 +83,12 @@ class Network:
             del self._users[fold(user.nick)]
         user.nick = nick
 
+    def give_up(self, user: User) -> str:
+        """Take the nick from a user who is not registered, and return it."""
+        del self._users[fold(user.nick)]
+        nick, user.nick = user.nick, ""
+        return nick
+
     def register(self, user: User) -> None:
         """Make the user known to others."""
         user.registered = True
@@ -89,8 +96,8 @@ class Network:
         self.most = max(self.most, len(self._registered))
 
     def past(self, nick: str) -> list[Past]:
-        """Return who went by that nick, the latest first, or raise 406."""
-        found = [past for past in reversed(self._past) if fold(past.nick) == fold(nick)]
+        """Return who went by that nick, which may be a mask, the latest first, or raise 406."""
+        found = [past for past in reversed(self._past) if matches(nick, past.nick)]
         if not found:
             raise Refused(numerics.ERR_WASNOSUCHNICK, nick)
         return found
@@ -166,6 +173,13 @@ class Network:
         if not channel.is_visible_to(user):
             raise Refused(numerics.ERR_NOSUCHCHANNEL, name)
         return channel
+
+    def member(self, channel: Channel, nick: str) -> User:
+        """Return a user who is in the channel, or raise 401 or 441."""
+        user = self.user(nick)
+        if user not in channel.members:
+            raise Refused(numerics.ERR_USERNOTINCHANNEL, user.nick, channel.name)
+        return user
 
     def found(self, channel: Channel) -> None:
         """Add a channel that outlives its members."""

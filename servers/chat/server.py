@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["ChatMixIn", "ChatServer", "TLSChatServer", "program"]
 
 _log = logging.getLogger(__name__)
+
+# Listeners, the store, metrics, and who is refused meanwhile.
+_OTHER_FILES = 100
 
 
 class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
@@ -66,7 +70,7 @@ class ChatMixIn(ServiceMixIn[socket.socket, InetAddress]):
 
     def verify_request(self, request: socket.socket, client_address: InetAddress) -> bool:
         """Refuse who is one too many, and say so."""
-        why = self.chat.refusal(client_address[0])
+        why = self.chat.admission.refusal(client_address[0], self.chat.settings)
         if not why:
             return True
         line = Message("ERROR", (f"Closing link: {client_address[0]} ({why})",))
@@ -143,6 +147,7 @@ class TLSChatServer(
 
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.chat`` runs."""
+    _allow_descriptors(settings.max_clients)
     try:
         chat = Chat(settings)
     except OSError as error:
@@ -156,3 +161,12 @@ def program(settings: Settings) -> Program:
         doors += listen([settings.tls_url], lambda where: TLSChatServer(settings, where, chat), fix)
         banner += f"\nOver TLS: port {doors[-1].server_address[1]}."
     return Program(doors, banner)
+
+
+def _allow_descriptors(clients: int) -> None:
+    """Raise the limit on open files (setrlimit(2)) as far as so many clients need it, and the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -26,10 +26,14 @@ CHANGEABLE = (
     "ping_timeout",
     "register_before_connect",
     "registration_timeout",
+    "reserve_nicks",
     "sendq",
     "show_addresses",
 )
 """What is looked up whenever it is needed, and was not promised to clients in 005."""
+
+
+_NUMERIC = 12  # octets around a server's name, a nick and a line of text: colons, spaces, 372, CR LF
 
 
 def _network(value: str) -> str:
@@ -86,15 +90,23 @@ class Settings(ServerSettings):
     register_before_connect: bool = setting(
         default=False, about="let accounts be registered before a client is"
     )
+    reserve_nicks: bool = setting(
+        default=True, about="let nobody have the nick of an account who is not logged in to it"
+    )
     show_addresses: bool = setting(default=False, about="show others a user's address instead of a cloak")
     data: str = setting(
         "", "folder for accounts and channels that last; without it all is kept in memory only"
     )
 
-    max_clients: int = setting(1000, "connections at a time", at_least(1), group="Limits")
-    # A school, an office or a bouncer is behind one address; Ergo has 32 for a /32 and exempts more by hand.
+    # Some 70 MiB while all read, and 160 KiB for each who does not, until it is cut off.
+    max_clients: int = setting(5000, "connections at a time", at_least(1), group="Limits")
+    # A school, an office or a bouncer is behind one address; Ergo has 32 for a /32. Like Ergo, it exempts this machine,
+    # where a gateway serves others.
     max_clients_per_address: int = setting(
-        100, "connections at a time from one address", at_least(1), group="Limits"
+        0,
+        "connections from one address; 0: 100, or any number from this machine",
+        at_least(0),
+        group="Limits",
     )
     # Nobody types faster for long, no paste of a screenful waits, and it costs three hundredths of a core to tell
     # 500 others of it.
@@ -183,4 +195,8 @@ class Settings(ServerSettings):
             raise SettingsError("motd", self.motd, fix) from error
         if "\0" in text:
             raise SettingsError("motd", self.motd, "holds NULs, which IRC cannot send: name a text file")
-        return text.splitlines()
+        lines = text.splitlines()
+        # It is sent at once, to those who have only just come.
+        if sum(len(line) + len(self.name) + self.nick_length + _NUMERIC for line in lines) > self.sendq // 2:
+            raise SettingsError("motd", self.motd, "would fill half of --sendq: give a shorter text")
+        return lines

@@ -6,7 +6,7 @@ Rules:
    time, writes it in one transaction, and syncs once (group commit).
 2. Whoever told a client that something is stored has waited for that transaction (``wait()``). With a journal of its
    own (WAL) and ``synchronous=FULL`` it is there after a kill -9, and after a power cut.
-3. One process at a time: a second one is refused at its start.
+3. One process at a time: a second one is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from servers.chat.protocol import Message
 
-__all__ = ["Store"]
+__all__ = ["Store", "StoreTakenError"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +50,10 @@ _MOST = 100_000
 """Writes that wait for a disk that is full; what comes then is lost, and nobody was told otherwise."""
 
 
+class StoreTakenError(OSError):
+    """Another process has it."""
+
+
 class Store:
     """The database, and the thread that writes it.
 
@@ -57,7 +61,7 @@ class Store:
         folder: where it is, or is to be.
 
     Raises:
-        OSError: it cannot be opened, or another process has it.
+        OSError: it cannot be opened; ``StoreTakenError``: another process has it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +76,8 @@ class Store:
             self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             self.secret = self._load_secret()
         except sqlite3.Error as error:
-            raise OSError(f"{folder}: {error}") from error
+            taken = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            raise (StoreTakenError if taken else OSError)(f"{folder}: {error}") from error
         self._news = threading.Condition()
         self._queue: list[tuple[str, tuple[object, ...]]] = []
         self._taken = 0
@@ -114,16 +119,22 @@ class Store:
         """Add an account."""
         return self._write("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", folded, name, hashed)
 
-    def save_channel(self, channel: Channel) -> None:
-        """Add or replace a registered channel, or remove one that is so no more, with what was said there."""
+    def save_channel(self, channel: Channel) -> int:
+        """Add or replace a registered channel, or remove one that is so no more, with what was said there.
+
+        Returns:
+            0 where there is nothing to wait for.
+        """
         folded = fold(channel.name)
         if channel.founder:
             self._stored_channels.add(folded)
-            self._write("INSERT OR REPLACE INTO channels VALUES (?, ?)", folded, json.dumps(_state(channel)))
-        elif folded in self._stored_channels:
-            self._stored_channels.discard(folded)
-            self._write("DELETE FROM channels WHERE folded = ?", folded)
-            self._write("DELETE FROM history WHERE folded = ?", folded)
+            state = json.dumps(_state(channel))
+            return self._write("INSERT OR REPLACE INTO channels VALUES (?, ?)", folded, state)
+        if folded not in self._stored_channels:
+            return 0
+        self._stored_channels.discard(folded)
+        self._write("DELETE FROM channels WHERE folded = ?", folded)
+        return self._write("DELETE FROM history WHERE folded = ?", folded)
 
     def add_message(self, channel: Channel, message: Message) -> int:
         """Add a message to a channel's history."""

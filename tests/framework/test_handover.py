@@ -228,7 +228,9 @@ def test_a_predecessors_socket_goes_to_who_asks_for_its_address(
         assert [one.server_address, two.server_address] == addresses
         assert new.server_address not in addresses
         assert inherited == {}
+        assert handover.inheritance().has_predecessor
         handover.inheritance().ready()
+        assert not handover.inheritance().has_predecessor
         assert os.read(reader, 9) == b"\n"
         assert os.read(reader, 9) == b""
     os.close(reader)

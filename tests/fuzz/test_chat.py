@@ -86,13 +86,19 @@ class Outbox:
     size: int = 0
     lines: list[bytes] = field(default_factory=list[bytes])
 
-    def put(self, line: bytes) -> None:
-        """Take a line."""
-        assert line.endswith(b"\r\n")
+    def put(self, data: bytes) -> int:
+        """Take lines."""
+        assert data.endswith(b"\r\n")
+        for line in data.splitlines(keepends=True):
+            self._look(line)
+        return 0
+
+    def _look(self, line: bytes) -> None:
         tags, text = line.split(b" ", 1) if line[:1] == b"@" else (b"", line)
         assert len(text) <= LINE
         assert len(tags) <= 8191
         assert not any(octet in line[:-2] for octet in b"\0\r\n")
+        assert line.endswith(b"\r\n")
         assert line.decode()
         parse(line[:-2])
         self.lines.append(line)
@@ -165,8 +171,9 @@ def test_lines() -> None:
                 next(steps)()
             except StopIteration:
                 steps = None
-        if client.user.caps >= {"labeled-response", "batch"} and "label" in message.tags:
-            assert len(cast("Any", client.user.outbox).lines) > before
+        client.fanout.spill()
+        if client.user.caps >= {"labeled-response", "batch"} and message.tags.get("label"):
+            assert len(cast("Any", client.user.outbox).lines) > before, message
         if client.leaving:
             chat.leave(client, client.message("QUIT", client.leaving))
             clients.remove(client)

@@ -124,6 +124,7 @@ _TABLE = [
     Command("INFO", "[server]", May.USERS, server.info),
     Command("TIME", "[server]", May.USERS, server.time_),
     Command("HELP", "[command]", May.USERS, help_),
+    Command("HELPOP", "[command]", May.USERS, help_),
 ]
 COMMANDS = {command.name: command for command in _TABLE}
 

@@ -59,11 +59,12 @@ def _plain(message: str) -> tuple[str, str]:
 
 def _log_in(client: Client, account: str, password: str) -> Steps:
     chat, address = client.chat, client.user.address
-    if not chat.may_try(address):
+    if not chat.admission.may_try(address, client.heard):
         raise Refused(numerics.Numeric("904", "Too many attempts, try again later"))
     known = yield lambda: chat.verify(account, password)
     if known is None or client.user.account:
         raise Refused(numerics.ERR_SASLFAIL)
+    chat.admission.was_right(address)
     _logged_in(client, known)
     client.reply(numerics.RPL_SASLSUCCESS)
 
@@ -93,7 +94,7 @@ def register(client: Client, account: str, email: str, password: str) -> Steps |
 
 def _register(client: Client, name: str, password: str) -> Steps:
     chat = client.chat
-    if not chat.may_try(client.user.address):
+    if not chat.admission.may_register(client.user.address, client.heard):
         client.fail("REGISTER", "TEMPORARILY_UNAVAILABLE", name, "Too many attempts, try again later")
         return
     try:

@@ -13,7 +13,6 @@ from servers.chat.protocol import clip
 if TYPE_CHECKING:
     from servers.chat.channel import Channel
     from servers.chat.client import Client, Steps
-    from servers.chat.user import User
 
 
 def join(client: Client, names: str, keys: str = "") -> Steps:
@@ -25,11 +24,7 @@ def join(client: Client, names: str, keys: str = "") -> Steps:
     for name, key in zip_longest(names.split(","), keys.split(",") if keys else (), fillvalue=""):
         if not name:
             continue
-        try:
-            joined = client.network.join(client.user, name, key, client.chat.clock())
-        except Refused as refused:
-            client.refuse(refused)
-            continue
+        joined = client.attempt(client.network.join, client.user, name, key, client.chat.clock())
         if joined is not None:
             _announce(client, joined)
             if joined.topic is not None:
@@ -40,28 +35,24 @@ def join(client: Client, names: str, keys: str = "") -> Steps:
 def part(client: Client, names: str, reason: str = "") -> None:
     """PART: leave channels, perhaps with a reason."""
     for name in filter(None, names.split(",")):
-        try:
-            channel = client.network.channel(name)
-            channel.require_member(client.user)
+        channel = client.attempt(_own, client, name)
+        if channel is not None:
             _part(client, channel, reason)
-        except Refused as refused:
-            client.refuse(refused)
 
 
 def topic(client: Client, name: str, text: str | None = None) -> None:
     """TOPIC: ask for a channel's topic, or set it."""
-    channel = client.network.visible(name, client.user)
     if text is None:
-        _reply_topic(client, channel)
+        _reply_topic(client, client.network.visible(name, client.user))
         return
-    channel.require_member(client.user)
+    channel = _own(client, name)
     if "t" in channel.flags:
         channel.require_operator(client.user)
     client.network.set_topic(client.user, channel, text, client.chat.clock())
     change = client.message("TOPIC", channel.name, channel.topic.text if channel.topic else "")
+    client.chat.remember(client, channel, change)
+    client.chat.save(client, channel)
     client.tell(channel.members, change)
-    client.chat.remember(channel, change)
-    client.chat.save(channel)
 
 
 def kick(client: Client, names: str, nicks: str, reason: str = "") -> None:
@@ -71,16 +62,13 @@ def kick(client: Client, names: str, nicks: str, reason: str = "") -> None:
         channels *= len(victims)
     reason = clip(reason or client.user.nick, client.settings.topic_length)
     for name, victim in zip(channels, victims, strict=False):
-        try:
-            _kick(client, client.network.visible(name, client.user), victim, reason)
-        except Refused as refused:
-            client.refuse(refused)
+        client.attempt(_kick, client, name, victim, reason)
 
 
-def _kick(client: Client, channel: Channel, nick: str, reason: str) -> None:
-    channel.require_member(client.user)
+def _kick(client: Client, name: str, nick: str, reason: str) -> None:
+    channel = _own(client, name)
     channel.require_operator(client.user)
-    victim = member(client, channel, nick)
+    victim = client.network.member(channel, nick)
     client.tell(channel.members, client.message("KICK", channel.name, victim.nick, reason))
     client.network.part(victim, channel)
 
@@ -96,8 +84,7 @@ def invite(client: Client, nick: str = "", name: str = "") -> None:
     if not name:
         raise Refused(numerics.ERR_NEEDMOREPARAMS, "INVITE")
     guest = network.user(nick)
-    channel = network.visible(name, me)
-    channel.require_member(me)
+    channel = _own(client, name)
     if guest in channel.members:
         raise Refused(numerics.ERR_USERONCHANNEL, guest.nick, channel.name)
     if "i" in channel.flags:
@@ -113,12 +100,11 @@ def invite(client: Client, nick: str = "", name: str = "") -> None:
     )
 
 
-def member(client: Client, channel: Channel, nick: str) -> User:
-    """Return a user who is in the channel, or raise 401 or 441."""
-    user = client.network.user(nick)
-    if user not in channel.members:
-        raise Refused(numerics.ERR_USERNOTINCHANNEL, user.nick, channel.name)
-    return user
+def _own(client: Client, name: str) -> Channel:
+    """Return a channel that the user is in, or raise 403 or 442."""
+    channel = client.network.visible(name, client.user)
+    channel.require_member(client.user)
+    return channel
 
 
 def _announce(client: Client, channel: Channel) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servers.chat.history import History, Moment
@@ -113,6 +112,6 @@ def _send_batch(client: Client, kind: tuple[str, ...], messages: Sequence[Messag
     batch = client.chat.next_id()
     client.send_batch(client.from_server("BATCH", f"+{batch}", *kind))
     yield from client.stream(
-        [replace(message, tags={**message.tags, "batch": batch}) for message in messages]
+        [message._replace(tags={**message.tags, "batch": batch}) for message in messages]
     )
     client.send(client.from_server("BATCH", f"-{batch}"))

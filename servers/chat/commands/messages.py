@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from servers.chat import numerics
@@ -9,7 +10,7 @@ from servers.chat.channel import PREFIXES
 from servers.chat.numerics import Refused
 
 if TYPE_CHECKING:
-    from servers.chat.client import Client, Steps
+    from servers.chat.client import Client
     from servers.chat.protocol import Message
 
 _MODES = {prefix: mode for mode, prefix in PREFIXES.items()}
@@ -17,34 +18,31 @@ STATUSMSG = "".join(_MODES)
 """What before a channel's name means only those of its members who are at least that."""
 
 
-def privmsg(client: Client, targets: str = "", text: str = "") -> Steps | None:
+def privmsg(client: Client, targets: str = "", text: str = "") -> None:
     """PRIVMSG: say something to users and channels."""
     if not targets:
         raise Refused(numerics.ERR_NORECIPIENT, "No recipient given (PRIVMSG)")
     if not text:
         raise Refused(numerics.ERR_NOTEXTTOSEND)
-    return _say(client, "PRIVMSG", targets, text)
+    _say(client, "PRIVMSG", targets, text)
 
 
-def notice(client: Client, targets: str = "", text: str = "") -> Steps | None:
+def notice(client: Client, targets: str = "", text: str = "") -> None:
     """NOTICE: say something that no program answers."""
     # RFC 2812 section 3.3.2: not even by an error, so that two programs do not go on for ever.
-    if not (client.user.registered and targets and text):
-        return None
-    try:
-        return _say(client, "NOTICE", targets, text)
-    except Refused:
-        return None
+    if client.user.registered and targets and text:
+        with contextlib.suppress(Refused):
+            _say(client, "NOTICE", targets, text)
 
 
-def tagmsg(client: Client, targets: str = "") -> Steps | None:
+def tagmsg(client: Client, targets: str = "") -> None:
     """TAGMSG: send nothing but tags (https://ircv3.net/specs/extensions/message-tags)."""
     if not targets:
         raise Refused(numerics.ERR_NORECIPIENT, "No recipient given (TAGMSG)")
-    return _say(client, "TAGMSG", targets)
+    _say(client, "TAGMSG", targets)
 
 
-def _say(client: Client, command: str, targets: str, *text: str) -> Steps | None:
+def _say(client: Client, command: str, targets: str, *text: str) -> None:
     """Deliver a message to each of the targets."""
     names = list(dict.fromkeys(name for name in targets.split(",") if name))
     if len(names) > client.settings.max_targets:
@@ -55,44 +53,21 @@ def _say(client: Client, command: str, targets: str, *text: str) -> Steps | None
     mine = {}
     if "message-tags" in user.caps and client.request.tags:
         mine = {name: value for name, value in client.request.tags.items() if name[:1] == "+"}
-    said: list[Message] = []
-    stored = 0
     for name in names:
+        to = _to_channel if name.lstrip(STATUSMSG).startswith("#") else _to_user
         try:
-            if name.lstrip(STATUSMSG).startswith("#"):
-                message, number = _to_channel(client, command, name, text, mine)
-                stored = max(stored, number)
-            else:
-                message = _to_user(client, command, name, text, mine)
+            message = to(client, command, name, text, mine)
         except Refused as refused:
             if command != "NOTICE":
                 client.refuse(refused)
-            continue
-        said.append(message)
-    if "echo-message" not in user.caps:
-        said = []
-    if stored:
-        return _echo(client, said, stored)
-    for message in said:
-        client.send(message)
-    return None
-
-
-def _echo(client: Client, said: list[Message], stored: int) -> Steps:
-    """Tell the client what it has said once that will last; others have been told already."""
-    # Who wants no echo is told nothing, and waits only while the disk is far behind.
-    try:
-        yield lambda: client.chat.store_wait(stored, ahead=0 if said else 1000)
-    except OSError:
-        client.fail(client.request.command, "NOT_STORED", "Your message was delivered, but it may not last")
-        return
-    for message in said:
-        client.send(message)
+        else:
+            if "echo-message" in user.caps:
+                client.send(message)
 
 
 def _to_channel(
     client: Client, command: str, name: str, text: tuple[str, ...], tags: dict[str, str]
-) -> tuple[Message, int]:
+) -> Message:
     user = client.user
     bare = name.lstrip(STATUSMSG)
     status = name[: len(name) - len(bare)][:1]
@@ -101,17 +76,22 @@ def _to_channel(
     if "C" in channel.flags and text and text[0][:1] == "\x01" and not text[0].startswith("\x01ACTION"):
         raise Refused(numerics.ERR_CANNOTSENDTOCHAN, channel.name)
     message = client.message(command, status + channel.name, *text, tags=tags)
-    members = channel.members
-    if status:
-        least = list(PREFIXES).index(_MODES[status])
-        enough = set(list(PREFIXES)[: least + 1])
-        receivers = [each for each, modes in members.items() if enough & set(modes) and each is not user]
-    else:
-        receivers = [each for each in members if each is not user]
-    if command == "TAGMSG":
-        receivers = [each for each in receivers if "message-tags" in each.caps]
+    if not status:
+        client.chat.remember(client, channel, message)
+    if not status and command != "TAGMSG":
+        client.fanout.relay(channel.members, message)
+        return message
+    ranks = list(PREFIXES)
+    enough = set(ranks[: ranks.index(_MODES[status]) + 1]) if status else None
+    receivers = [
+        each
+        for each, modes in channel.members.items()
+        if each is not user
+        and (enough is None or enough & set(modes))
+        and (command != "TAGMSG" or "message-tags" in each.caps)
+    ]
     client.tell(receivers, message)
-    return message, 0 if status else client.chat.remember(channel, message)
+    return message
 
 
 def _to_user(client: Client, command: str, name: str, text: tuple[str, ...], tags: dict[str, str]) -> Message:

@@ -95,8 +95,8 @@ def _channel_mode(client: Client, channel: Channel, letters: str, params: Sequen
         if len(params) - len(rest) >= MOST:
             break
     if changes:
+        client.chat.save(client, channel)
         client.tell(channel.members, client.message("MODE", channel.name, *_written(changes)))
-        client.chat.save(channel)
 
 
 def _apply(client: Client, channel: Channel, sign: str, letter: str, rest: list[str]) -> _Change | None:
@@ -155,9 +155,7 @@ def _set_key(client: Client, channel: Channel, key: str, *, on: bool) -> _Change
 
 
 def _grant(client: Client, channel: Channel, change: _Change) -> _Change | None:
-    user = client.network.user(change.param)
-    if user not in channel.members:
-        raise Refused(numerics.ERR_USERNOTINCHANNEL, user.nick, channel.name)
+    user = client.network.member(channel, change.param)
     changed = channel.grant(user, change.letter, on=change.sign == "+")
     return change._replace(param=user.nick) if changed else None
 

@@ -18,9 +18,10 @@ _log = logging.getLogger(__name__)
 def oper(client: Client, name: str, password: str) -> None:
     """OPER: become an operator."""
     chat, user = client.chat, client.user
-    if not (chat.may_try(user.address) and chat.is_operator(name, password)):
+    if not (chat.admission.may_try(user.address, client.heard) and chat.is_operator(name, password)):
         _log.warning("%s failed to become operator %s", user.source, name)
         raise Refused(numerics.ERR_PASSWDMISMATCH)
+    chat.admission.was_right(user.address)
     _log.info("%s became operator %s", user.source, name)
     client.reply(numerics.RPL_YOUREOPER)
     if not user.is_operator:

@@ -102,15 +102,6 @@ def _reply_nicks(client: Client, numeric: numerics.Numeric, nicks: Iterable[str]
     client.reply_words(numeric, words=[nick.replace(" ", "_") for nick in nicks], separator=",")
 
 
-def tell_watchers(client: Client, nick: str, *, online: bool) -> None:
-    """Tell those who watch a nick that the user has it now, or no more."""
-    numeric = numerics.RPL_MONONLINE if online else numerics.RPL_MONOFFLINE
-    about = client.user.source if online else nick
-    for watcher in client.network.watchers(nick):
-        # Each with the receiver's nick, as all numerics.
-        client.tell([watcher], client.from_server(numeric.code, watcher.nick, about))
-
-
 def _known(client: Client, nicks: Iterable[str]) -> Iterator[User]:
     """Yield the users of these nicks, as far as there are such."""
     for nick in nicks:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from servers.chat import numerics
-from servers.chat.commands import presence, server
+from servers.chat.commands import server
 from servers.chat.numerics import Refused
 from servers.chat.protocol import clip
 
@@ -31,6 +31,8 @@ def nick(client: Client, new: str = "") -> None:
     client.wanted = new
     if new == old:
         return
+    if user.registered and client.chat.is_reserved(new, user.account):
+        raise Refused(numerics.ERR_NICKRESERVED, new)
     change = client.message("NICK", new)
     client.network.rename(user, new, client.chat.clock())
     if not user.registered:
@@ -38,8 +40,8 @@ def nick(client: Client, new: str = "") -> None:
         return
     client.tell([user, *client.network.neighbours(user)], change)
     if new.lower() != old.lower():
-        presence.tell_watchers(client, old, online=False)
-        presence.tell_watchers(client, new, online=True)
+        client.tell_watchers(old, online=False)
+        client.tell_watchers(new, online=True)
 
 
 def user(client: Client, username: str, _mode: str, _unused: str, realname: str) -> None:
@@ -75,10 +77,16 @@ def register(client: Client) -> None:
     me, settings = client.user, client.settings
     if me.registered or client.negotiating or not (me.nick and me.username):
         return
-    if settings.password is not None and not settings.password.matches(client.password or ""):
-        client.reply(numerics.ERR_PASSWDMISMATCH)
-        client.leaving = "Bad password"
-        return
+    if settings.password is not None:
+        may = client.chat.admission.may_try(me.address, client.heard)
+        if not (may and settings.password.matches(client.password or "")):
+            client.reply(numerics.ERR_PASSWDMISMATCH)
+            client.leaving = "Bad password"
+            return
+        client.chat.admission.was_right(me.address)
+    if client.chat.is_reserved(me.nick, me.account):
+        reserved = client.network.give_up(me)
+        raise Refused(numerics.ERR_NICKRESERVED, reserved)
     client.network.register(me)
     created = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(client.chat.created))
     client.reply(numerics.RPL_WELCOME, f"Welcome to the {settings.network} network, {me.source}")
@@ -88,4 +96,4 @@ def register(client: Client) -> None:
     server.reply_isupport(client)
     server.lusers(client)
     server.motd(client)
-    presence.tell_watchers(client, me.nick, online=True)
+    client.tell_watchers(me.nick, online=True)

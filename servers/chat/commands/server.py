@@ -33,7 +33,7 @@ def lusers(client: Client, _mask: str = "", _server: str = "") -> None:
     network = client.network
     count, most = len(network.users), network.most
     hidden = sum("i" in user.modes for user in network.users)
-    unknown = max(0, client.chat.connected() - count)
+    unknown = max(0, client.chat.admission.clients - count)
     operators = sum(user.is_operator for user in network.users)
     about = f"There are {count - hidden} users and {hidden} invisible on 1 servers"
     client.reply(numerics.RPL_LUSERCLIENT, about)
@@ -99,6 +99,7 @@ def isupport(settings: Settings) -> list[str]:
     limited = ",".join(f"{name}:{most}" for name in ("KICK", "NOTICE", "PRIVMSG", "TAGMSG"))
     return [
         f"AWAYLEN={settings.topic_length}",
+        "BOT=B",
         "CASEMAPPING=ascii",
         f"CHANLIMIT=#:{settings.channels_per_user}",
         f"CHANMODES={LISTS},k,l,{flags}",

@@ -65,7 +65,7 @@ def _asked(client: Client, mask: str) -> tuple[str, Channel | None, Iterable[Use
 
 def _flags(client: Client, user: User, channel: Channel | None) -> str:
     prefix = channel.prefix(user, every="multi-prefix" in client.user.caps) if channel else ""
-    return ("G" if user.away else "H") + "*" * user.is_operator + prefix
+    return ("G" if user.away else "H") + "*" * user.is_operator + prefix + "B" * ("B" in user.modes)
 
 
 def _line(client: Client, user: User, channel: Channel | None, name: str) -> Message:
@@ -106,10 +106,9 @@ def whois(client: Client, target: str = "", nick: str = "") -> None:
     asked = nick or target
     if not asked:
         raise Refused(numerics.ERR_NONICKNAMEGIVEN)
-    try:
-        _describe(client, client.network.user(asked))
-    except Refused as refused:
-        client.refuse(refused)
+    user = client.attempt(client.network.user, asked)
+    if user is not None:
+        _describe(client, user)
     client.reply(numerics.RPL_ENDOFWHOIS, asked)
 
 
@@ -131,6 +130,8 @@ def _describe(client: Client, user: User) -> None:
     client.reply(numerics.RPL_WHOISSERVER, nick, settings.name, f"The {settings.network} network")
     if user.is_operator:
         client.reply(numerics.RPL_WHOISOPERATOR, nick)
+    if "B" in user.modes:
+        client.reply(numerics.RPL_WHOISBOT, nick)
     if user.account:
         client.reply(numerics.RPL_WHOISACCOUNT, nick, user.account)
     if user.away:
@@ -146,13 +147,10 @@ def whowas(client: Client, nick: str = "", count: str = "", _server: str = "") -
         raise Refused(numerics.ERR_NONICKNAMEGIVEN)
     # RFC 2812 section 3.6.3: a number that is not positive stands for all.
     most = int(count[:4]) if count.isascii() and count.isdigit() else 0
-    try:
-        for past in client.network.past(nick)[: most or None]:
-            client.reply(numerics.RPL_WHOWASUSER, past.nick, past.username, past.host, "*", past.realname)
-            if past.account:
-                client.reply(numerics.RPL_WHOISACCOUNT, past.nick, past.account)
-            when = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(past.time))
-            client.reply(numerics.RPL_WHOISSERVER, past.nick, client.settings.name, when)
-    except Refused as refused:
-        client.refuse(refused)
+    for past in (client.attempt(client.network.past, nick) or [])[: most or None]:
+        client.reply(numerics.RPL_WHOWASUSER, past.nick, past.username, past.host, "*", past.realname)
+        if past.account:
+            client.reply(numerics.RPL_WHOISACCOUNT, past.nick, past.account)
+        when = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(past.time))
+        client.reply(numerics.RPL_WHOISSERVER, past.nick, client.settings.name, when)
     client.reply(numerics.RPL_ENDOFWHOWAS, nick)

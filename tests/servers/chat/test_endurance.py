@@ -50,6 +50,19 @@ def test_a_client_that_never_reads(connect: Connect) -> None:
     assert len(b"".join(iter(lambda: victim.socket.recv(65536), b""))) < 512 * 1024
 
 
+def test_many_who_talk_at_once(serve: Serve, connect: Connect) -> None:
+    """Nobody who reads is cut off because more is said in one turn than a queue holds."""
+    server = serve(sendq=32768)
+    nicks = ["reader", *(f"n{number}" for number in range(20))]
+    reader, *talkers = (connect(nick, to=server) for nick in nicks)
+    reader.ask("JOIN #a", "MODE #a -n")
+    with server.chat.lock:  # so that all of it is there when the first of them is heard
+        for client in talkers:
+            client.send(*["PRIVMSG #a :" + "x" * 440] * 16)
+    for _ in range(20 * 16):
+        assert reader.expect("PRIVMSG", "ERROR").endswith("PRIVMSG #a " + "x" * 440)
+
+
 def test_the_queue_of_a_client_is_a_setting(serve: Serve, connect: Connect) -> None:
     """A smaller queue overflows sooner: what one read brings at once counts."""
     server = serve(sendq=4096)
@@ -77,6 +90,16 @@ def test_a_long_answer_waits_for_its_reader(serve: Serve, connect: Connect) -> N
         assert len(anna.until(" 323 ")) == 40 + 2
         assert len(anna.until(" 315 ")) == 61 + 1
         assert sum(len(line.split(" :")[-1].split()) for line in anna.until(" 366 ")[:-1]) == 61
+
+
+def test_many_answers_wait_for_their_reader(serve: Serve, connect: Connect) -> None:
+    """Whoever asks for more than its queue holds, line by line, gets all of it, and is not cut off."""
+    server = serve(sendq=4096)
+    anna = connect("anna", to=server)
+    anna.ask("JOIN #a", *(f"MODE #a +b {'x' * 60}{number}" for number in range(12)))
+    anna.send(*["MODE #a b"] * 60)
+    for _ in range(60):
+        assert len(anna.until(" 368 ")) == 12 + 1
 
 
 def test_one_client_too_many(serve: Serve, connect: Connect) -> None:
@@ -173,7 +196,7 @@ def test_a_crowd_leaves_nothing_behind(seed: int) -> None:
         for life in [crowd.submit(live, number) for number in range(12)]:
             life.result()
     network = server.chat.network
-    assert (len(network.users), network.channels, server.chat.connected()) == (0, [], 0)
+    assert (len(network.users), network.channels, server.chat.admission.clients) == (0, [], 0)
 
 
 def test_a_fault_of_ours_ends_one_conversation(

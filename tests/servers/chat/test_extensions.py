@@ -2,9 +2,11 @@
 
 import base64
 import re
+import time
 
 import pytest
 
+from servers.chat.server import ChatServer
 from tests.servers.chat.conftest import Connect, Serve
 from tests.servers.chat.irc import Irc
 
@@ -177,14 +179,57 @@ def test_what_is_no_login(connect: Connect, lines: list[str], last: str) -> None
     assert client.ask("AUTHENTICATE PLAIN") == [":irc.localhost AUTHENTICATE +"]
 
 
-def test_passwords_can_only_be_guessed_so_often(connect: Connect) -> None:
-    """After ten attempts an address has to wait, for accounts as for passwords."""
-    client = connect("wiz")
-    for _ in range(10):
-        client.ask("AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('wiz', 'guess')}")
-    assert client.ask("REGISTER * * x")[0].startswith(":irc.localhost FAIL REGISTER TEMPORARILY_UNAVAILABLE ")
-    (refused,) = client.ask("AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('wiz', 'guess')}")[1:]
-    assert refused == ":irc.localhost 904 wiz :Too many attempts, try again later"
+def test_passwords_can_only_be_guessed_so_often(server: ChatServer, connect: Connect) -> None:
+    """After ten wrong passwords an address has to wait, but not after however many right ones."""
+    connect("wiz").ask("REGISTER * * sesame")
+    for _ in range(8):
+        assert server.chat.admission.may_try("127.0.0.1", time.monotonic())
+    for _ in range(3):
+        right = connect().ask("AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('wiz', 'sesame')}")
+        assert right[-1] == ":irc.localhost 903 * :SASL authentication successful"
+    client = connect()
+    for _ in range(2):
+        (refused,) = client.ask("AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('wiz', 'guess')}")[1:]
+        assert refused == ":irc.localhost 904 * :SASL authentication failed"
+    (refused,) = client.ask("AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('wiz', 'sesame')}")[1:]
+    assert refused == ":irc.localhost 904 * :Too many attempts, try again later"
+
+
+def test_accounts_can_only_be_made_so_often(server: ChatServer, connect: Connect) -> None:
+    """Who makes accounts on and on has to wait."""
+    for _ in range(30):
+        assert server.chat.admission.may_register("127.0.0.1", time.monotonic())
+    refused = connect("wiz").ask("REGISTER * * x")[0]
+    assert refused.startswith(":irc.localhost FAIL REGISTER TEMPORARILY_UNAVAILABLE ")
+
+
+def test_the_nick_of_an_account(connect: Connect) -> None:
+    """Nobody has the nick of an account who is not logged in to it, neither on coming nor later."""
+    wiz = connect("wiz")
+    wiz.ask("REGISTER * * sesame", "NICK gandalf")
+    thief = connect()
+    thief.send("NICK WIZ", "USER t 0 * :t")
+    assert thief.line() == ":irc.localhost 433 * WIZ :Nickname is reserved for its account: log in first"
+    thief.send("NICK bob")
+    thief.until(" 422 ")
+    assert thief.ask("NICK wiz") == [
+        ":irc.localhost 433 bob wiz :Nickname is reserved for its account: log in first"
+    ]
+    assert wiz.ask("NICK wiz") == [":gandalf!wiz@127.0.0.1 NICK wiz"]
+    wiz.close()
+    owner = connect()
+    owner.ask("CAP REQ sasl", "AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('wiz', 'sesame')}")
+    while "433" in "".join(owner.ask("NICK wiz")):
+        pass  # the server counts the first out a moment after it has gone
+    owner.send("USER w 0 * :w", "CAP END")
+    assert " 001 wiz " in owner.line()
+
+
+def test_nicks_need_not_be_reserved(serve: Serve, connect: Connect) -> None:
+    """A network may leave nicks to whoever comes first."""
+    server = serve(reserve_nicks=False)
+    connect("wiz", to=server).ask("REGISTER * * sesame", "NICK gandalf")
+    assert connect("wiz", to=server).ask("NICK bob") == [":wiz!wiz@127.0.0.1 NICK bob"]
 
 
 def test_history(pair: tuple[Irc, Irc]) -> None:

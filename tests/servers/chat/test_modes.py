@@ -209,3 +209,16 @@ def test_help_comes_from_the_table(connect: Connect) -> None:
     ]
     assert any(" WHOWAS" in line for line in wiz.ask("HELP"))
     assert wiz.ask("HELP nothing") == [":irc.localhost 524 wiz nothing :No help available on this topic"]
+
+
+def test_a_bot(connect: Connect) -> None:
+    """A bot says so by a mode, and is known by it in what it says, in WHO and in WHOIS."""
+    wiz, bob = connect("wiz"), connect("bob")
+    wiz.ask("MODE wiz +B", "JOIN #a")
+    bob.ask("CAP REQ message-tags", "JOIN #a")
+    wiz.ask("PRIVMSG #a :beep")
+    said = bob.expect("PRIVMSG")
+    assert said.startswith("@")
+    assert "bot" in said[1:].split(" ")[0].split(";")
+    assert bob.ask("WHO wiz")[0].endswith(" wiz HB :0 wiz the tester")
+    assert any(" 335 bob wiz :is a bot" in line for line in bob.ask("WHOIS wiz"))

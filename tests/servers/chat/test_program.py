@@ -1,3 +1,4 @@
+import os
 import re
 import signal
 import socket
@@ -105,6 +106,43 @@ def test_a_reload(start: Start, tmp_path: Path) -> None:
         while complaint not in program.stderr.readline():
             pass
         assert "good evening" in anna.ask("MOTD")[1]
+
+
+def test_a_long_message_of_the_day(tmp_path: Path) -> None:
+    """A message of the day that would cut off whoever comes is refused."""
+    (tmp_path / "motd").write_text("x" * 79 + "\n" * 1000)
+    with pytest.raises(SettingsError, match="shorter"):
+        Settings(motd=str(tmp_path / "motd")).check()
+
+
+def test_a_hot_restart(start: Start, tmp_path: Path) -> None:
+    """SIGUSR2 hands over the port and what is stored: clients are told, come again, and find all as it was."""
+    program = start("--port", "0", "--data", str(tmp_path))
+    where = address(program)
+    assert program.stderr is not None
+    with Irc(where, "anna") as anna:
+        anna.ask("REGISTER * * sesame", "JOIN #a", "MODE #a +r", "TOPIC #a :about")
+        program.send_signal(signal.SIGUSR2)
+        while not (found := re.search(r"process (\d+) is starting", program.stderr.readline())):
+            pass
+        successor = int(found[1])
+        try:
+            assert anna.rest()[-1].endswith("(Server shutting down)")
+            with Irc(where, "bob") as bob:
+                assert ":irc.localhost 332 bob #a about" in bob.ask("JOIN #a")
+                assert "ACCOUNT_EXISTS" in bob.ask("REGISTER anna * x")[0]
+                assert program.wait(20) == 0
+        finally:
+            os.kill(successor, signal.SIGKILL)
+
+
+def test_two_programs_in_one_folder(start: Start, tmp_path: Path) -> None:
+    """A second program that is not the first one's successor is refused."""
+    address(start("--port", "0", "--data", str(tmp_path)))
+    second = start("--port", "0", "--data", str(tmp_path))
+    out, log = second.communicate(timeout=20)
+    assert (second.returncode, out) == (2, "")
+    assert log.endswith("database is locked: name a folder of this server alone\n")
 
 
 def test_ipv6(serve: Serve) -> None:

@@ -17,6 +17,8 @@ from tests.servers.chat.conftest import Connect, Serve
 from tests.servers.chat.irc import Irc
 
 ROOT = Path(__file__).parents[3]
+KILLS = int(os.environ.get("CHAT_KILLS", "2"))
+"""How often the server is killed: CHAT_KILLS=50 for an evening."""
 
 
 def message(number: int) -> Message:
@@ -121,27 +123,28 @@ def test_a_registered_channel(serve: Serve, connect: Connect, folder: Path) -> N
     server.server_close()
     wiz.rest()
     later = serve(data=str(folder))
-    bob, wiz = connect("bob", to=later), connect("wiz", to=later)
+    bob, wiz = connect("bob", to=later), connect("gandalf", to=later)
     assert ":irc.localhost 332 bob #a about" in bob.ask("JOIN #a")
     assert bob.ask("MODE #a")[0] == ":irc.localhost 324 bob #a +nrt"
     assert bob.ask("CHATHISTORY LATEST #a * 5") == [":wiz!wiz@127.0.0.1 PRIVMSG #a :to stay"]
     wiz.ask("AUTHENTICATE PLAIN", "AUTHENTICATE d2l6AHdpegBzZXNhbWU=")
-    assert any(" 353 wiz = #a :bob @wiz" in line for line in wiz.ask("JOIN #a"))
-    assert wiz.ask("MODE #a -r") == [":wiz!wiz@127.0.0.1 MODE #a -r"]
+    assert any(" 353 gandalf = #a :bob @gandalf" in line for line in wiz.ask("JOIN #a"))
+    assert wiz.ask("MODE #a -r") == [":gandalf!gandalf@127.0.0.1 MODE #a -r"]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_kill_minus_nine(folder: Path, seed: int) -> None:
-    """Killed at any moment, the server opens again with every account and message that a client was told of."""
+    """Killed at any moment, the server opens again with every account, message, topic and ban that was confirmed."""
     chance = random.Random(seed)
     accounts: list[str] = []
     said: list[str] = []
-    for life in range(3):
+    modes: dict[str, tuple[str, str]] = {}
+    for life in range(KILLS + 1):
         with (
             subprocess.Popen(
                 [
                     *(sys.executable, "-m", "servers.chat", "--port", "0", "--data", str(folder)),
-                    *("--flood-rate", "0", "--history-length", "5000", "--register-before-connect"),
+                    *("--flood-rate", "0", "--history-length", "100000", "--register-before-connect"),
                 ],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
@@ -155,40 +158,51 @@ def test_kill_minus_nine(folder: Path, seed: int) -> None:
             found = re.search(r"127\.0\.0\.1:(\d+)", program.stdout.readline())
             assert found
             with Irc(("127.0.0.1", int(found[1])), f"w{life}") as client:
-                _check(client, accounts, said)
-                if life == 2:
+                _check(client, accounts, said, modes)
+                if life == KILLS:
                     program.kill()
                     return
                 account = f"account{life}"
                 client.ask(f"REGISTER {account} * sesame", "JOIN #a", "MODE #a +r", "CAP REQ echo-message")
+                client.ask(f"JOIN #{life}", f"MODE #{life} +r")
                 accounts.append(account)
                 timer = threading.Timer(chance.random() / 4, os.kill, (program.pid, signal.SIGKILL))
                 timer.start()
-                _talk(client, said, f"{life}-")
+                _talk(client, said, modes, f"{life}")
                 timer.join()
             program.wait()
 
 
-def _talk(client: Irc, said: list[str], prefix: str) -> None:
+def _talk(client: Irc, said: list[str], modes: dict[str, tuple[str, str]], life: str) -> None:
     """Say as much as possible until the end, and note whatever comes back."""
     number = 0
     try:
         while True:
-            client.send(*(f"PRIVMSG #a {prefix}{each}" for each in range(number, number + 5)))
+            client.send(*(f"PRIVMSG #a {life}-{each}" for each in range(number, number + 5)))
+            client.send(f"TOPIC #{life} {number}", f"MODE #{life} +l {number + 1}")
             number += 5
-            for _ in range(5):
+            for _ in range(7):
                 line = client.line()
                 if not line:
                     return
-                said.append(line.rsplit(" ", 1)[1])
+                value = line.rsplit(" ", 1)[1]
+                if " PRIVMSG " in line:
+                    said.append(value)
+                else:
+                    modes["TOPIC" if " TOPIC " in line else "MODE"] = (f"#{life}", value)
     except OSError:
         return
 
 
-def _check(client: Irc, accounts: list[str], said: list[str]) -> None:
+def _check(client: Irc, accounts: list[str], said: list[str], modes: dict[str, tuple[str, str]]) -> None:
     for account in accounts:
-        client.send(f"REGISTER {account} * other")
-        assert "ACCOUNT_EXISTS" in client.expect("REGISTER")
+        assert client.ask(f"NICK {account}")[0].endswith(
+            ":Nickname is reserved for its account: log in first"
+        )
+    for what, (name, value) in modes.items():
+        numeric = " 332 " if what == "TOPIC" else " 324 "
+        shown = next(line for line in client.ask(f"JOIN {name}", f"{what} {name}") if numeric in line)
+        assert int(shown.rsplit(" ", 1)[1]) >= int(value)  # what came after was perhaps stored as well
     if not said:
         return
     client.ask("JOIN #a", "CAP REQ :message-tags batch")
