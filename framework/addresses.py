@@ -153,7 +153,7 @@ class UnixEndpoint(Endpoint):
         elif self.path.startswith("/"):
             path = "//" + _quote(self.path)
         elif self.path.startswith("@"):
-            path = _quote("./" + self.path)
+            path = "%40" + _quote(self.path[1:])
         else:
             path = _quote(self.path)
         options = {

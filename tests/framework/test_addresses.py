@@ -36,6 +36,7 @@ MEANT = {
     "unix:log.sock": UnixEndpoint("log.sock"),
     "unix:@kv/main": UnixEndpoint("\0kv/main"),
     "unix:./@kv": UnixEndpoint("./@kv"),
+    "unix:%40kv": UnixEndpoint("@kv"),
     "unix:///run/a%20b%3F": UnixEndpoint("/run/a b?"),
     "fd://3": DescriptorEndpoint(3),
     "systemd:kv.socket": SystemdEndpoint("kv.socket"),
