@@ -172,7 +172,7 @@ class Connection(socket.socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive, as ``socket.recv()``; an end of the input when the server drains."""
         if self._held:
-            self.release()
+            self._before_waiting()
         # Idle already: the last call ran into the handler's own timeout, and this is still the same wait.
         if self.phase is not _IDLE:
             self.turns += 1
@@ -218,7 +218,7 @@ class Connection(socket.socket):
     def recv_rest(self) -> bytes:
         """Receive more of a request that has begun, for which a drain waits."""
         if self._held:
-            self.release()
+            self._before_waiting()
         # No turn is counted: the deadline is that of the whole read, whatever the peer dribbles.
         self.phase = _READING
         data = self.raw_recv(CHUNK)
@@ -263,7 +263,7 @@ class Connection(socket.socket):
     def rest(self) -> bool:
         """Begin to wait for the next request; tell whether that is in vain, since the server drains."""
         if self._held:
-            self.release()
+            self._before_waiting()
         if self.phase is not _IDLE:
             self.turns += 1
             self.phase = _IDLE
@@ -377,20 +377,30 @@ class Connection(socket.socket):
             self._held_size = 0
         self._write(data, 0)
 
+    # What is done about it before the handler waits for more input.
+    _before_waiting = release
+
     def push(self) -> bool:
         """Send as much of what was held as the peer takes at once, from any thread; tell whether that was all.
 
         The loop calls it now and then, for handlers that go on to something long with input still unread.
         """
-        with _releasing, contextlib.suppress(BlockingIOError):
-            while self._held:
-                count = len(self._held)  # the handler may go on appending
-                data = b"".join(self._held[:count])
-                sent = self.raw_send(data, DONTWAIT)
+        held = self._held
+        with _releasing:
+            while held:
+                count = len(held)  # the handler may go on appending
+                data = held[0] if count == 1 else b"".join(held[:count])
+                try:
+                    sent = self.raw_send(data, DONTWAIT)
+                except BlockingIOError:
+                    return False
                 self.sent += sent
-                self._held[:count] = [data[sent:]] if sent < len(data) else []
-                self._held_size = max(0, self._held_size - sent)
-        return not self._held
+                self._held_size -= sent
+                if sent == len(data):
+                    del held[:count]
+                else:
+                    held[:count] = [data[sent:]]
+        return True
 
     def _write(self, data: ReadableBuffer, flags: int) -> None:
         before = self.phase

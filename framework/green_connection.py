@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["GreenConnection", "connect"]
 
 _IDLE, _BUSY, _WRITING = Phase.IDLE, Phase.BUSY, Phase.WRITING
+# Octets of a reply that is small: what it takes to wake a peer is much beside it.
+_SMALL = 4096
 _get_ident = threading.get_ident
 _recv = _socket.socket.recv
 _recv_into = _socket.socket.recv_into
@@ -72,10 +74,11 @@ class Turn:
 class GreenConnection(Connection):
     """A connection on which waiting parks the greenlet. Its descriptor does not block."""
 
-    __slots__ = ()
+    __slots__ = ("_departs",)
 
     def __init__(self, family: int, type: int, proto: int, fileno: int) -> None:  # noqa: A002 -- see the base
         super().__init__(family, type, proto, fileno)
+        self._departs = False  # at the end of the turn, what is held does
         _socket.socket.setblocking(self, False)
         self.hub: Hub = running_hub()
 
@@ -84,7 +87,7 @@ class GreenConnection(Connection):
         hub, descriptor = self.hub, self.descriptor
         if (
             flags
-            or self._held
+            or (self._held and not self._departs)
             or self.drained
             or self._tls is not None
             or self.patience is not None
@@ -101,7 +104,7 @@ class GreenConnection(Connection):
         try:
             data = _recv(self, bufsize)
         except BlockingIOError:
-            data = self.raw_recv(bufsize)
+            return self.recv(bufsize)  # perhaps depart() has something to be waited for
         self.phase = _BUSY
         self.received += len(data)
         if not data and self.reason is None:
@@ -123,12 +126,17 @@ class GreenConnection(Connection):
         if type(data) is not bytes or flags or self._tls is not None:
             super().sendall(data, flags)
             return
-        if reader is not None and reader.pending and reader.owner == _get_ident():
+        hub = self.hub
+        pipelined = reader is not None and reader.pending and reader.owner == _get_ident()
+        if pipelined or ((hub.events or hub.due) and len(data) < _SMALL):
             # The same without a call, here too: a pipeline has one for each of its replies.
             self._held.append(data)
             self._held_size += len(data)
             if self._held_size >= HELD:
                 self.release()
+            elif not (pipelined or self._departs):
+                self._departs = True
+                hub.departing.append(self)
             return
         if self._held:
             super().sendall(data)
@@ -145,6 +153,23 @@ class GreenConnection(Connection):
                 self._send_rest(octets, sent, flags)
             self.phase = before
         self.sent += len(data)
+
+    def depart(self) -> None:
+        """Send what was kept until the end of the hub's turn."""
+        self._departs = False
+        try:
+            if self.push():
+                return
+        except OSError:
+            return  # the peer has gone, which whoever reads will meet
+        # It does not take it all at once. That is waited for before more of it is read.
+        reader = self.hub.readers.pop(self.descriptor, None)
+        if reader is not None:
+            reader.switch()
+
+    def _before_waiting(self) -> None:
+        if not self._departs:
+            self.release()
 
     # -- how octets come and go: by waiting on the hub ---------------------------------------------------------
 

@@ -11,6 +11,8 @@ Rules:
 2. Only one greenlet reads and one writes a descriptor at a time.
 3. Nothing here blocks but ``wait()``, and nothing here knows of servers. What runs on the hub must not block.
 4. From other threads only ``wake()`` and ``call_soon()`` are legal.
+5. While others have still to run in a turn, small replies are kept, and leave together once all have run: each that
+   leaves by itself wakes a peer, which costs more than the rest of its way.
 """
 
 from __future__ import annotations
@@ -65,6 +67,14 @@ class Waiter(Protocol):
         ...
 
 
+class Departing(Protocol):
+    """What has something to send at the end of a turn."""
+
+    def depart(self) -> None:
+        """Send it."""
+        ...
+
+
 class Timer:
     """Something to be done at a time; ``cancel()`` takes it back."""
 
@@ -97,7 +107,10 @@ class Hub:
         self._at_exit = at_exit
         self.main = current()
         self._kind = type(self.main)
-        self._events: deque[tuple[int, int]] = deque()
+        self.events: deque[tuple[int, int]] = deque()
+        """Of this turn, those that nobody has seen to."""
+        self.departing: list[Departing] = []
+        """Who has something to send once all that is ready has run."""
         self.readers: dict[int, Waiter] = {}
         self.writers: dict[int, Waiter] = {}
         self.thread = threading.get_ident()
@@ -114,7 +127,8 @@ class Hub:
         self._timers: list[tuple[float, int, Timer]] = []
         self._cancelled = 0
         self._sequence = itertools.count()
-        self._ready: deque[Callable[[], object]] = deque()
+        self.due: deque[Callable[[], object]] = deque()
+        """What else is ready."""
         self._turn_end: list[Callable[[], object]] = []
         self._calls: deque[Callable[[], object]] = deque()
 
@@ -137,13 +151,13 @@ class Hub:
     def wait(self, timeout: float | None) -> bool:
         """Wait up to ``timeout`` seconds, run what is due, and tell whether a watched file is readable."""
         # What an accept has brought about since the last wait is due, too.
-        if self._ready or self._turn_end:
+        if self.due or self._turn_end:
             timeout = 0
         elif self._timers:
             due = max(0.0, self._timers[0][0] - time.monotonic())
             timeout = due if timeout is None else min(timeout, due)
         self.waiting = True
-        self._events = events = deque(self._epoll.poll(timeout, _MOST))
+        self.events = events = deque(self._epoll.poll(timeout, _MOST))
         self.waiting = False
         self.turn += 1
         readable = False
@@ -156,14 +170,21 @@ class Hub:
                 readable = True
             else:
                 self._dispatch(descriptor, mask)
-        if self._timers or self._ready or self._turn_end:
+        if self.departing:
+            self._depart()
+        if self._timers or self.due or self._turn_end:
             self._run_due()
         return readable
+
+    def _depart(self) -> None:
+        departing, self.departing = self.departing, []
+        for each in departing:
+            each.depart()
 
     def switch(self) -> object:
         """Let others run: whoever the next event is for, or the hub."""
         # Straight to the next greenlet, where that is all there is to do, since each switch costs as much as a small handler.
-        events = self._events
+        events = self.events
         if events:
             descriptor, mask = events[0]
             waiter = self.readers.get(descriptor) if mask == _IN else None
@@ -254,7 +275,7 @@ class Hub:
 
     def ready(self, waiter: Waiter, value: object = None) -> None:
         """Let a parked greenlet go on in this turn or the next."""
-        self._ready.append(lambda: waiter.switch(value))
+        self.due.append(lambda: waiter.switch(value))
 
     def call_soon(self, action: Callable[[], object]) -> None:
         """Run ``action`` on the hub; from any thread."""
@@ -298,8 +319,10 @@ class Hub:
                 elif self._cancelled:
                     self._cancelled -= 1
         # What becomes ready meanwhile belongs to the next turn: input must get its turn, too.
-        for _ in range(len(self._ready)):
-            self._ready.popleft()()
+        for _ in range(len(self.due)):
+            self.due.popleft()()
+        if self.departing:
+            self._depart()
         if self._turn_end:
             actions, self._turn_end = self._turn_end, []
             for action in actions:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import gc
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from framework.greenlets import (
     Event,
     GreenletMixIn,
     GreenletTCPService,
+    GreenletUnixStreamService,
     Lock,
     Queue,
     at_turn_end,
@@ -50,7 +53,7 @@ class Quiet(Service):
 
 
 @contextlib.contextmanager
-def answering(answer: Answer, service: type[GreenletTCPService] = Service) -> Iterator[GreenletTCPService]:
+def answering(answer: Answer, service: Callable[..., Any] = Service, where: Any = LOOPBACK) -> Iterator[Any]:
     """Serve by a function that is called for each line."""
 
     class Handler(StreamRequestHandler):
@@ -59,7 +62,7 @@ def answering(answer: Answer, service: type[GreenletTCPService] = Service) -> It
                 self.line = line.strip()
                 self.wfile.write(answer(self))
 
-    server = service(LOOPBACK, Handler)
+    server = service(where, Handler)
     with serving(server):
         yield server
 
@@ -67,7 +70,9 @@ def answering(answer: Answer, service: type[GreenletTCPService] = Service) -> It
 @contextlib.contextmanager
 def client(server: TCPServer[Any, Any]) -> Iterator[socket.socket]:
     """Connect to the server."""
-    with socket.create_connection(server.server_address, PATIENCE) as connection:
+    with socket.socket(server.address_family) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(server.server_address)
         yield connection
 
 
@@ -525,6 +530,85 @@ def test_a_turn_goes_on_whatever_one_of_it_does() -> None:
         assert [each.recv(100) for each in clients] == [b"held", b"one", b"", b"wait", b"two", b"\n", b"last"]
     assert len({turn for turn, _ in served}) == 1
     assert [line for _, line in served] == lines
+
+
+@contextlib.contextmanager
+def standing_still(hold: socket.socket, here: threading.Event, go_on: threading.Event) -> Iterator[None]:
+    """Let the hub of ``holding()`` stand still, so that all who ask meanwhile come in one turn."""
+    hold.sendall(b"hold\n")
+    assert here.wait(PATIENCE)
+    here.clear()
+    try:
+        yield
+    finally:
+        go_on.set()
+    assert hold.recv(100) == b"held"
+    go_on.clear()
+
+
+def holding(here: threading.Event, go_on: threading.Event, answer: Answer) -> Answer:
+    """Return an answer that holds the hub when it is asked to, and else is another one."""
+
+    def hold(handler: StreamRequestHandler) -> bytes:
+        if handler.line != b"hold":  # type: ignore[attr-defined]
+            return answer(handler)
+        here.set()
+        go_on.wait(PATIENCE)
+        return b"held"
+
+    return hold
+
+
+def test_replies_of_one_turn_leave_together() -> None:
+    """While others have still to run, a small reply is kept; it leaves when all have run, or with a sleep or a close."""
+    here, go_on = threading.Event(), threading.Event()
+    come: list[list[socket.socket]] = []
+
+    def answer(handler: StreamRequestHandler) -> bytes:
+        line: bytes = handler.line  # type: ignore[attr-defined]
+        come.append(select.select(clients, [], [], 0)[0])
+        if line == b"sleep":
+            handler.wfile.write(b"soon")
+            sleep(0)
+            handler.connection.shutdown(socket.SHUT_WR)
+        return b"" if line == b"sleep" else line
+
+    with answering(holding(here, go_on, answer)) as server, contextlib.ExitStack() as stack:
+        holder, *clients = (stack.enter_context(client(server)) for _ in range(4))
+        for each in clients:
+            assert ask(each, b"hello\n") == b"hello"
+        come.clear()
+        with standing_still(holder, here, go_on):
+            for each, line in zip(clients, [b"one\n", b"sleep\n", b"two\n"], strict=True):
+                each.sendall(line)
+        assert [each.recv(100) for each in clients] == [b"one", b"soon", b"two"]
+    assert come == [[], [], []]
+
+
+def test_a_kept_reply_that_is_not_taken_holds_up_its_reader_only(folder: Path) -> None:
+    """Who does not read is waited for when its reply has been kept, too: nothing is lost, and others are served."""
+    here, go_on = threading.Event(), threading.Event()
+    replies = [b"%04d" % number * 1000 for number in range(30)]
+    left = iter(replies)
+
+    def answer(handler: StreamRequestHandler) -> bytes:
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return next(left)[1:] if handler.line == b"long" else b"short"  # type: ignore[attr-defined]
+
+    hold = holding(here, go_on, answer)
+    with (
+        answering(hold, GreenletUnixStreamService, str(folder / "sock")) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        holder, slow, other = (stack.enter_context(client(server)) for _ in range(3))
+        for _ in replies:
+            with standing_still(holder, here, go_on):
+                slow.sendall(b"long\n")
+                other.sendall(b"short\n")
+            assert other.recv(100) == b"short"
+        expected = b"".join(reply[1:] for reply in replies)
+        with slow.makefile("rb") as file:
+            assert file.read(len(expected)) == expected
 
 
 def test_deadlines_that_were_met_leave_nothing_behind() -> None:
