@@ -257,7 +257,9 @@ def test_rsyslogd_forwards_to_us(stack: ExitStack, folder: Path, tls: bool) -> N
     eventually((relay / "log.sock").exists)
     logger("-t", "tag", "-p", "auth.err", "by way of a relay")(relay / "log.sock")
     assert sink.stored(1)[0].message.strip() == "by way of a relay"
-    found = json.loads((place / "json").read_text().splitlines()[0])
+    objects = place / "json"
+    eventually(lambda: "\n" in objects.read_text())
+    found = json.loads(objects.read_text().splitlines()[0])
     assert (found["hostname"], found["peer"], found["severity"]) == ("relay.example", "127.0.0.1", "err")
 
 
