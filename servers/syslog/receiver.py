@@ -27,6 +27,8 @@ _CREDENTIALS = socket.CMSG_LEN(0)
 # struct sockaddr_in6, which is the longest here: ip(7), ipv6(7).
 _NAME = 32
 _FAMILY = struct.Struct("@H")
+# As a number: with a member of an Enum, each "&" is a call of Python.
+_TRUNCATED = int(socket.MSG_TRUNC)
 # The length of what has not been received.
 _NONE = 0xFFFFFFFF
 # Peers that are remembered, as nearly all messages come from a few.
@@ -129,7 +131,7 @@ class Receiver:
             peer = self._peers.get(key) or self._learn(key)
             start = self._octets + n * self._size
             octets = memory[start : start + length]
-            datagrams.append(Datagram(octets, peer, bool(came & socket.MSG_TRUNC)))
+            datagrams.append(Datagram(octets, peer, came & _TRUNCATED != 0))
         return datagrams
 
     def _learn(self, key: bytes) -> Peer:
