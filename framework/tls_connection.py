@@ -23,7 +23,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from framework.connection import Connection, HandshakeError, Phase
+from framework.connection import DONTWAIT, Connection, HandshakeError, Phase
 from framework.reader import Reader
 from framework.tls_session import Session
 
@@ -40,7 +40,7 @@ _PIECE = 65536
 # Octets of alerts and key updates that may wait for a peer who makes us answer and does not read.
 _ANSWERS = 65536
 
-_SENDING_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_SENDING_FLAGS = DONTWAIT | int(socket.MSG_NOSIGNAL)
 
 
 class TLSError(ConnectionError):
@@ -144,7 +144,7 @@ class TLSConnection(Connection):
             over = False
         except ssl.SSLError:
             with contextlib.suppress(OSError):  # the alert; what went wrong is of more interest
-                self._flush(tls, socket.MSG_DONTWAIT)
+                self._flush(tls, DONTWAIT)
             raise
         self.wait_until(end)
         self._flush(tls, 0)
@@ -163,7 +163,7 @@ class TLSConnection(Connection):
         tls = self._tls
         if tls.engine is None:
             return super().raw_recv(bufsize, flags)
-        _refuse_flags(flags, socket.MSG_DONTWAIT)
+        _refuse_flags(flags, DONTWAIT)
         octets = b""
         while True:
             with tls.guard:
@@ -256,7 +256,7 @@ class TLSConnection(Connection):
         if tls.engine is None:
             return super().raw_send(data, flags)
         _refuse_flags(flags, _SENDING_FLAGS)
-        if not tls.sending.acquire(blocking=not flags & socket.MSG_DONTWAIT and self.gettimeout() != 0):
+        if not tls.sending.acquire(blocking=not flags & DONTWAIT and self.gettimeout() != 0):
             raise BlockingIOError(errno.EAGAIN, "another thread is sending")
         try:
             self._flush(tls, flags)
@@ -308,7 +308,7 @@ class TLSConnection(Connection):
         if tls.sending.acquire(blocking=False):
             try:
                 with contextlib.suppress(OSError):  # a peer that has gone may have left something to read
-                    self._flush(tls, socket.MSG_DONTWAIT)
+                    self._flush(tls, DONTWAIT)
             finally:
                 tls.sending.release()
         with tls.guard:
