@@ -154,8 +154,7 @@ def _peer(peer: Peer) -> str:
 
 
 def _message(record: Record) -> str:
-    message = escape(record.message)
-    return f"{message} [truncated]" if record.truncated else message
+    return f"{escape(record.message)} [truncated]" if record.truncated else escape(record.message)
 
 
 def _complete(record: Record, host: str) -> str:

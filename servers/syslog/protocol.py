@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 
@@ -65,6 +66,8 @@ _REMOTE = re.compile(rf"(?!- )([!-~]{{0,254}}[!-9;-~]) {_TAG} ?")
 # Without a space after the colon; neither a URL nor a time of day is a tag.
 _TIGHT = re.compile(rf"(?=[A-Za-z_]){_TAG}(?![/\\:])")
 
+_new: Callable[[type[Record], tuple[object, ...]], Record] = tuple.__new__  # pyright: ignore[reportUnknownMemberType]
+
 _Header = tuple[
     "datetime | None", "str | None", "str | None", "str | None", "str | None", StructuredData, str
 ]
@@ -88,7 +91,9 @@ def parse(octets: bytes, peer: Peer, now: datetime, *, truncated: bool = False) 
         timestamp = None if stamp is None else _date(stamp, now)
         if timestamp is not None or stamp is None:
             where = (None, name, number, None, NO_DATA)
-            return Record(facility, severity, timestamp, now, *where, message, peer, truncated)
+            # What Record() comes to, without a call of Python: nearly all messages pass here.
+            fields = (facility, severity, timestamp, now, *where, message, peer, truncated)
+            return _new(Record, fields)
     start = text.find(">", 2, 5) + 1
     priority = _PRIORITIES.get(text[:start])
     if priority is None:

@@ -11,6 +11,7 @@ import mmap
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from servers.syslog.record import NOBODY, Peer
@@ -27,8 +28,8 @@ _CREDENTIALS = socket.CMSG_LEN(0)
 # struct sockaddr_in6, which is the longest here: ip(7), ipv6(7).
 _NAME = 32
 _FAMILY = struct.Struct("@H")
-# As a number: with a member of an Enum, each "&" is a call of Python.
-_TRUNCATED = int(socket.MSG_TRUNC)
+# As numbers: with a member of an Enum, each "&" is a call of Python.
+_TRUNCATED, _AT_ONCE = int(socket.MSG_TRUNC), int(socket.MSG_DONTWAIT)
 # The length of what has not been received.
 _NONE = 0xFFFFFFFF
 # Peers that are remembered, as nearly all messages come from a few.
@@ -45,6 +46,10 @@ class Datagram(NamedTuple):
     peer: Peer
     truncated: bool
     """Whether it was longer than there was room for."""
+
+
+# What Datagram() comes to, without a call of Python for each.
+_new: Callable[[type[Datagram], tuple[object, ...]], Datagram] = tuple.__new__  # pyright: ignore[reportUnknownMemberType]
 
 
 class Receiver:
@@ -103,7 +108,7 @@ class Receiver:
         """
         self.forget()
         count = self._count if most is None else min(most, self._count)
-        found = _recvmmsg(sock.fileno(), self._address, count, flags | socket.MSG_DONTWAIT, None)
+        found = _recvmmsg(sock.fileno(), self._address, count, flags | _AT_ONCE, None)
         if found < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
@@ -122,7 +127,7 @@ class Receiver:
 
     def _received(self, count: int) -> list[Datagram]:
         datagrams: list[Datagram] = []
-        memory, unix = self._memory, self._unix
+        new, memory, unix = _new, self._memory, self._unix
         names, space = (self._control, _CONTROL) if unix else (self._names, _NAME)
         headers = _HEADER.iter_unpack(memory[: count * _HEADER.size])
         for n, (_, named, _, _, _, controlled, came, length) in enumerate(headers):
@@ -131,7 +136,7 @@ class Receiver:
             peer = self._peers.get(key) or self._learn(key)
             start = self._octets + n * self._size
             octets = memory[start : start + length]
-            datagrams.append(Datagram(octets, peer, came & _TRUNCATED != 0))
+            datagrams.append(new(Datagram, (octets, peer, came & _TRUNCATED != 0)))
         return datagrams
 
     def _learn(self, key: bytes) -> Peer:
