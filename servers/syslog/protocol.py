@@ -25,6 +25,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
+from typing import Any, cast
 
 from servers.syslog.record import FACILITIES, NO_DATA, Peer, Record, StructuredData
 
@@ -66,7 +67,7 @@ _REMOTE = re.compile(rf"(?!- )([!-~]{{0,254}}[!-9;-~]) {_TAG} ?")
 # Without a space after the colon; neither a URL nor a time of day is a tag.
 _TIGHT = re.compile(rf"(?=[A-Za-z_]){_TAG}(?![/\\:])")
 
-_new: Callable[[type[Record], tuple[object, ...]], Record] = tuple.__new__  # pyright: ignore[reportUnknownMemberType]
+_new: Callable[[type[Record], tuple[object, ...]], Record] = cast("Any", tuple).__new__
 
 _Header = tuple[
     "datetime | None", "str | None", "str | None", "str | None", "str | None", StructuredData, str
