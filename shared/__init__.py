@@ -1,14 +1,15 @@
 """What the reference servers have in common: everything of a program that is not its protocol.
 
-============  ==================================================================================================
-``settings``  ``ServerSettings``, ``setting()``, rules: a dataclass says what can be set, and to what
-``sources``   flags, environment and file, into that dataclass; ``reread()`` for SIGHUP
-``secret``    ``Secret``, ``Login``: passwords that are never shown, and may be in a file
-``log``       lines for a terminal, or JSON; nothing that a peer sent can do harm in either
-``metrics``   events of the framework, and what a service counts, for Prometheus
-``status``    the HTTP server behind ``--metrics``: ``/metrics``, ``/healthz``, ``/readyz``
-``run``       ``main()``: settings → logging → servers → banner → ``framework.serve()`` → exit status
-============  ==================================================================================================
+===============  ==================================================================================================
+``settings``     ``ServerSettings``, ``setting()``, rules: a dataclass says what can be set, and to what
+``sources``      flags, environment and file, into that dataclass; ``reread()`` for SIGHUP
+``secret``       ``Secret``, ``Login``: passwords that are never shown, and may be in a file
+``log``          lines for a terminal, or JSON; nothing that a peer sent can do harm in either
+``metrics``      events of the framework, and what a service counts, for Prometheus
+``status``       the HTTP server behind ``--metrics``: ``/metrics``, ``/healthz``, ``/readyz``
+``descriptors``  how many files a server may have open: each client is one
+``run``          ``main()``: settings → logging → servers → banner → ``framework.serve()`` → exit status
+===============  ==================================================================================================
 
 A server has a subclass of ``ServerSettings``, and a function that makes a ``Program`` of it::
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from framework.tls import TLSMixIn
 from servers.chat.chat import Chat
 from servers.chat.handler import ChatHandler
 from servers.chat.protocol import Message
+from shared.descriptors import allow_descriptors
 from shared.run import Program, listen
 from shared.settings import SettingsError
 
@@ -147,7 +147,7 @@ class TLSChatServer(
 
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.chat`` runs."""
-    _allow_descriptors(settings.max_clients)
+    allow_descriptors(settings.max_clients + _OTHER_FILES)
     try:
         chat = Chat(settings)
     except OSError as error:
@@ -161,12 +161,3 @@ def program(settings: Settings) -> Program:
         doors += listen([settings.tls_url], lambda where: TLSChatServer(settings, where, chat), fix)
         banner += f"\nOver TLS: port {doors[-1].server_address[1]}."
     return Program(doors, banner)
-
-
-def _allow_descriptors(clients: int) -> None:
-    """Raise the limit on open files (setrlimit(2)) as far as so many clients need it, and the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = clients + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from servers.resolver.metrics import ResolverCollector
 from servers.resolver.names import to_text
 from servers.resolver.service import Service
 from servers.resolver.settings import Settings
+from shared.descriptors import allow_descriptors
 from shared.run import Program, listen
 
 __all__ = ["DatagramServer", "PreforkDatagramServer", "Service", "StreamServer", "program"]
@@ -110,7 +110,7 @@ class StreamServer(ThreadingTCPService[InetAddress]):
 
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.resolver`` runs."""
-    _allow_descriptors()
+    allow_descriptors(_DESCRIPTORS)
     service = Service(settings)
     by_datagrams = PreforkDatagramServer if settings.workers else DatagramServer
 
@@ -129,14 +129,6 @@ def program(settings: Settings) -> Program:
     if servers:
         servers[0].renew = renew
     return Program(servers, _banner(settings, servers), collectors=[ResolverCollector(service)])
-
-
-def _allow_descriptors() -> None:
-    """Raise the limit on open files as far as the limits on connections and lookups need it, and the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _banner(settings: Settings, servers: Sequence[DatagramServer | StreamServer]) -> str:

@@ -26,6 +26,7 @@ from servers.keyvalue.protocol import CommandError, encode, encode_request
 from servers.keyvalue.replay import Replay
 from servers.keyvalue.sortedset import SortedSet
 from servers.keyvalue.stores.memory import MemoryStore
+from tests.servers.keyvalue.state import state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,19 +105,6 @@ def _end(data: bytes, at: int) -> int:
     return at
 
 
-def _contents(engine: Engine) -> list[object]:
-    return [
-        (
-            {
-                key: value.scores if isinstance(value, SortedSet) else value
-                for key, value in each.values.items()
-            },
-            each.expires,
-        )
-        for each in engine.dataset.keyspaces
-    ]
-
-
 def _check(engine: Engine) -> None:
     """Assert that no container is empty, that what expires is there, and that two orders of one thing agree."""
     for keyspace in engine.dataset.keyspaces:
@@ -169,7 +157,7 @@ def test_requests() -> None:
     replay = Replay(again)
     for database, effect in log:
         replay.apply(database, effect)
-    assert _contents(again) == _contents(engine)
+    assert state(again) == state(engine)
 
 
 def _noise(chance: random.Random) -> bytes:

@@ -19,13 +19,13 @@ from servers.keyvalue.engine import Engine
 from servers.keyvalue.maintenance import check
 from servers.keyvalue.protocol import CommandError, encode_request
 from servers.keyvalue.server import KeyValueServer
-from servers.keyvalue.sortedset import SortedSet
 from servers.keyvalue.stores.files import Folder, StoreError
 from servers.keyvalue.stores.log import LogStore
 from servers.keyvalue.stores.opening import check_url
 from servers.keyvalue.stores.records import DamagedError, File, Header, body_of, effects_of
 from tests.servers.keyvalue.conftest import Serve
 from tests.servers.keyvalue.program import program
+from tests.servers.keyvalue.state import state
 from tests.servers.keyvalue.wire import Wire
 
 EFFECTS = st.lists(
@@ -198,20 +198,6 @@ def test_compaction(tmp_path: Path, serve: Serve) -> None:
     served.server.shutdown()
     served.server.server_close()
     assert state(serve(store=f"log:{tmp_path}").engine) == before
-
-
-def state(engine: Engine) -> list[tuple[dict[bytes, object], dict[bytes, int]]]:
-    """Return all that the keyspaces hold."""
-    return [
-        (
-            {
-                key: value.scores if isinstance(value, SortedSet) else value
-                for key, value in each.values.items()
-            },
-            each.expires,
-        )
-        for each in engine.dataset.keyspaces
-    ]
 
 
 def test_damaged_snapshot(tmp_path: Path) -> None:
