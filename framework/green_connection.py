@@ -101,10 +101,12 @@ class GreenConnection(Connection):
             self.phase = _IDLE
         hub.readers[descriptor] = hub.current()
         hub.switch()
+        if self._held:
+            return super().recv(bufsize)  # depart() has something that is to be waited for first
         try:
             data = _recv(self, bufsize)
         except BlockingIOError:
-            return self.recv(bufsize)  # perhaps depart() has something to be waited for
+            return self.recv(bufsize)
         self.phase = _BUSY
         self.received += len(data)
         if not data and self.reason is None:
@@ -154,12 +156,37 @@ class GreenConnection(Connection):
             self.phase = before
         self.sent += len(data)
 
+    def send_later(self, data: bytes) -> None:
+        """Send ``data`` at the end of the hub's turn, without waiting: who reads on waits until the peer has taken it.
+
+        For actions ``at_turn_end()``, which are no greenlet's, and so cannot wait; legal on the hub's thread only.
+        """
+        self._held.append(data)
+        self._held_size += len(data)
+        if not self._departs:
+            self._departs = True
+            self.hub.departing.append(self)
+
     def depart(self) -> None:
         """Send what was kept until the end of the hub's turn."""
         self._departs = False
+        held = self._held
         try:
-            if self.push():
-                return
+            if self._tls is not None or len(held) != 1:
+                if self.push():
+                    return
+            else:
+                # The same without a call, and without a lock: all of this is the hub's thread.
+                data = held[0]
+                sent = _send(self, data)
+                self.sent += sent
+                self._held_size -= sent
+                if sent == len(data):
+                    held.clear()
+                    return
+                held[0] = data[sent:]
+        except BlockingIOError:
+            pass
         except OSError:
             return  # the peer has gone, which whoever reads will meet
         # It does not take it all at once. That is waited for before more of it is read.
@@ -189,6 +216,8 @@ class GreenConnection(Connection):
         while True:
             if wait:
                 self._wait_readable(flags)
+                if self._held:
+                    self._before_waiting()  # depart() has something that is to be waited for first
             wait = True
             try:
                 return receive(self, *args)

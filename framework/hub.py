@@ -297,7 +297,7 @@ class Hub:
             self._cancelled = 0
 
     def at_turn_end(self, action: Callable[[], object]) -> None:
-        """Run ``action`` once everything that is ready in this turn has run."""
+        """Run ``action`` once everything that is ready in this turn has run; then what it sends leaves."""
         self._turn_end.append(action)
 
     # -- inside ------------------------------------------------------------------------------------------------
@@ -327,6 +327,8 @@ class Hub:
             actions, self._turn_end = self._turn_end, []
             for action in actions:
                 action()
+            if self.departing:
+                self._depart()
 
     def __enter__(self) -> Self:
         _running.hub = self

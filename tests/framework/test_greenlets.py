@@ -246,6 +246,34 @@ def test_turn_end_comes_after_all_of_the_turn() -> None:
     assert batches == [10]
 
 
+def test_what_is_sent_later_leaves_when_the_turn_has_ended(folder: Path) -> None:
+    """It comes behind what the actions at the turn's end did; and who does not read it all is read no further."""
+    done: list[bytes] = []
+    large = b"x" * 4_000_000
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            connection: Any = self.request
+            for line in self.rfile:
+                done.append(line)
+                at_turn_end(lambda: connection.send_later(large + b"%d" % len(done)))
+
+    # Which takes much less at once than TCP does.
+    server = GreenletUnixStreamService(str(folder / "s"), Handler)
+    with serving(server), client(server) as connection:
+        for count in range(1, 6, 2):
+            connection.sendall(b"?\n")
+            with connection.makefile("rb") as replies:
+                assert replies.read(1) == b"x"
+                connection.sendall(b"?\n")  # not read before all of the reply has been taken
+                with client(server) as other:
+                    other.sendall(b"!\n")
+                    assert other.recv(1) == b"x"
+                assert done.count(b"?\n") == count
+                assert replies.read(len(large)).strip(b"x").isdigit()
+                assert len(replies.read(len(large) + 1)) == len(large) + 1
+
+
 def test_the_turn_of_an_accept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the handler of a new connection puts off to the end of the turn is done without anything else happening."""
     monkeypatch.setattr(deadlines, "TICK", 3600.0)

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from framework import (
 )
 from framework.connection import Connection, HandshakeError, Phase
 from framework.events import CloseReason, ConnectionClosed, HandlerFailed, HandshakeFailed
-from framework.greenlets import GreenletMixIn
+from framework.greenlets import GreenletMixIn, at_turn_end
 from framework.observers import Observer
 from framework.service import ServiceMixIn
 from framework.testing import Recorder
@@ -507,6 +508,19 @@ def test_the_end_of_a_reply_is_told(kind: type) -> None:
         assert read(client, len(reply)) == reply
         assert client.recv(1) == b""
         assert recorder.wait_for(ConnectionClosed)[0].reason is CloseReason.LOCAL
+
+
+def test_what_is_sent_later_is_encrypted() -> None:
+    """What leaves at the end of a hub's turn passes through TLS, however long it is."""
+
+    def handle(self: Any) -> None:
+        for line in self.rfile:
+            at_turn_end(partial(self.request.send_later, line * 300_000))
+
+    with running(GreenService, handler(handle)) as (server, _), connect(server) as client:
+        for line in (b"one\n", b"two\n"):
+            client.sendall(line)
+            assert read(client, 1_200_000) == line * 300_000
 
 
 def test_a_reply_cut_short_is_seen_to_be() -> None:
