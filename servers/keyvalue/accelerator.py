@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from servers.keyvalue.parser import Limits, Parser
+from servers.keyvalue.parser import Alike, Limits, Parser
 from servers.keyvalue.protocol import Request
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["FastParser"]
 
 
-# Numbers for which hiredis would reserve memory before what they count has come, and other kinds of strings, which it
-# returns as bytes as well.
-_DOUBTFUL = re.compile(rb"\n(?:[+=]|\*[0-9+-]{5})")
+# Numbers for which hiredis would reserve memory before what they count has come.
+_HUGE = re.compile(rb"\*[0-9+-]{5}")
+# Other kinds of strings, which it returns as bytes as well.
+_STRING = re.compile(rb"\n[+=]")
 # Below, a batch is a request or two, for which the ordinary way is as fast.
 _WORTHWHILE = 200
 _BYTES = {bytes}
@@ -40,14 +41,16 @@ class FastParser(Parser):
         super().__init__(limits)
         self._reader = hiredis.Reader()
 
-    def feed(self, data: bytes) -> list[Request]:
+    def feed(self, data: bytes) -> list[Request] | Alike:
         """Take in the next octets, and return the requests that are now complete."""
         if (
             len(data) < _WORTHWHILE
             or self._chunks
             or self._missing
             or not _BEGIN.match(data)
-            or _DOUBTFUL.search(data)
+            or _HUGE.search(data)
+            # First by what is fast and mostly enough.
+            or ((b"+" in data or b"=" in data) and _STRING.search(data))
         ):
             return super().feed(data)
         requests = self._read(data)
@@ -60,13 +63,10 @@ class FastParser(Parser):
     def _read(self, data: bytes) -> list[Request] | None:
         """Return the requests in a batch, if it consists of whole ones and nothing else."""
         reader = self._reader
-        take = reader.gets
-        requests: list[Any] = []
         try:
             reader.feed(data)
             reader.feed(_END)
-            while (request := take()) is not False:
-                requests.append(request)
+            requests: list[Any] = [*iter(reader.gets, False)]
             # What was not whole has swallowed the mark.
             if requests.pop() == b"" and all(requests) and _all_bytes(requests):
                 return requests

@@ -1,7 +1,7 @@
 """What the concurrency models do differently: exclude each other, wait for a key, and commit together.
 
-Under ``Greenlets`` a batch of commands runs alone because nothing in it parks. All batches of one turn of the hub commit
-together at its end: one write, one fdatasync, then all replies. Under ``Threads`` there is one lock, and whoever comes
+Under ``Greenlets`` a batch of commands runs alone because nothing in it parks. All batches of one turn of the hub, and of
+the next ones while there is always more to do, commit together: one write, one fdatasync, then all replies. Under ``Threads`` there is one lock, and whoever comes
 to commit takes along what the others have appended meanwhile.
 """
 
@@ -14,16 +14,26 @@ import socket
 import threading
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from framework.greenlets import Event, at_turn_end, sleep
-from servers.keyvalue.protocol import CommandError
+from servers.keyvalue.protocol import CommandError, encode
 
 if TYPE_CHECKING:
+    from framework.greenlets import GreenConnection
     from servers.keyvalue.blocking import Bell
     from servers.keyvalue.engine import Engine
 
-__all__ = ["Concurrency", "Greenlets", "Threads"]
+__all__ = ["Concurrency", "Greenlets", "Threads", "refuse"]
+
+
+# Seconds by which a commit is put off at most, as long as each turn brings more that it can be for.
+_PATIENCE = 0.002
+
+
+def refuse(replies: list[bytes], error: CommandError) -> None:
+    """Make this the answer to all that has been undone."""
+    replies[:] = [encode(error) if reply else b"" for reply in replies]
 
 
 class Concurrency(Protocol):
@@ -48,6 +58,18 @@ class Concurrency(Protocol):
         """
         ...
 
+    def answer(self, connection: socket.socket, replies: list[bytes]) -> None:
+        """Send replies when all that was done before is safe, or else that it has been undone; perhaps later.
+
+        Raises:
+            OSError: as ``commit()``, or the peer has gone.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Return when the replies of all answers so far are on their way."""
+        ...
+
     def pause(self, seconds: float) -> None:
         """Let others have their turn for so many seconds; within ``exclusive``, of which they get hold meanwhile."""
         ...
@@ -69,32 +91,55 @@ class Greenlets:
         self.exclusive: AbstractContextManager[object] = lock or contextlib.nullcontext()
         self._engine = engine
         self.lock = lock
-        self._turn: _Turn | None = None
+        self._group: _Group | None = None
 
     def commit(self) -> None:
         """Wait for the end of the hub's turn, at which all who wait for it commit at once."""
-        turn = self._turn
-        if turn is None:
-            turn = self._turn = _Turn()
-            at_turn_end(self._end_turn)
-        turn.wait()
-        if turn.failure is not None:
-            raise turn.failure
+        group = self._group or self._open_group()
+        group.wait()
+        if group.failure is not None:
+            raise group.failure
 
-    def _end_turn(self) -> None:
-        turn, self._turn = self._turn or _Turn(), None
+    def answer(self, connection: socket.socket, replies: list[bytes]) -> None:
+        """Leave the replies to the end of the turn: nobody has to be woken for them."""
+        group = self._group or self._open_group()
+        group.answers.append((cast("GreenConnection", connection), replies))
+
+    def finish(self) -> None:
+        """Wait for the end of the turn, if something happens at it."""
+        if self._group is not None:
+            self._group.wait()
+
+    def _open_group(self) -> _Group:
+        self._group = group = _Group()
+        at_turn_end(self._commit_group)
+        return group
+
+    def _commit_group(self) -> None:
+        group = self._group or _Group()
+        commands = self._engine.commands
+        if commands != group.commands and time.monotonic() < group.latest:
+            # Others have sent theirs while these ran, as the next look, which does not wait, will show.
+            group.commands = commands
+            at_turn_end(self._commit_group)
+            return
+        self._group = None
         try:
             self._engine.store.commit()
         except CommandError as error:
-            turn.failure = error
+            group.failure = error
             with self.exclusive:
                 self._engine.recover()
+            for _, replies in group.answers:
+                refuse(replies, error)
         except OSError as error:
             # Whoever waits must not answer; and nobody else will, as the server ends.
-            turn.failure = error
+            group.failure = error
             raise
         finally:
-            turn.set()
+            group.set()
+        for connection, replies in group.answers:
+            connection.send_later(b"".join(replies))
 
     def pause(self, seconds: float) -> None:
         """Go on in a later turn of the hub."""
@@ -112,10 +157,17 @@ class Greenlets:
         return _GreenBell(connection)
 
 
-class _Turn(Event):
-    """The end of a turn of the hub, and what has gone wrong at it."""
+class _Group(Event):
+    """What commits together: what is to be said then, and what has gone wrong with it."""
 
     failure: Exception | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[tuple[GreenConnection, list[bytes]]] = []
+        self.commands = 0
+        """How many had run when it was looked at last."""
+        self.latest = time.monotonic() + _PATIENCE
 
 
 class _GreenBell:
@@ -151,6 +203,17 @@ class Threads:
             with self.lock:
                 self._engine.recover()
             raise
+
+    def answer(self, connection: socket.socket, replies: list[bytes]) -> None:
+        """Commit, and send the replies."""
+        try:
+            self.commit()
+        except CommandError as error:
+            refuse(replies, error)
+        connection.sendall(b"".join(replies))
+
+    def finish(self) -> None:
+        """Return at once: they have been sent."""
 
     def pause(self, seconds: float) -> None:
         """Let go of the lock for a moment."""

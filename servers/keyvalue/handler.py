@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from framework import BaseRequestHandler, Outbox
 from servers.keyvalue.blocking import Block, Waiter
 from servers.keyvalue.client import Client
-from servers.keyvalue.commands import execute
+from servers.keyvalue.commands import execute, execute_alike
 from servers.keyvalue.commands.connection import leave_channels
+from servers.keyvalue.concurrency import refuse
 from servers.keyvalue.parser import STRANGER, Limits, Parser
 from servers.keyvalue.protocol import CommandError, Reply, ReplyTooLargeError, Request, Several, encode
 
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyValueHandler"]
 
+Batch: TypeAlias = Sequence[Request]
+
 # Octets taken in at a time. It is also a client's share of a turn: about a thousand commands.
 _BATCH = 64 * 1024
 # Octets of replies at which a batch is interrupted to send them: what a client does not read is not kept.
 _REPLIES = 1024 * 1024
+# Requests from which on it is worth a look whether they are alike.
+_MANY = 4
 # Messages that a subscriber may have unread. Redis cuts it off at 32 MiB, too (client-output-buffer-limit pubsub).
 _UNREAD = 32 * 1024 * 1024
 # Seconds that a subscriber gets for what is unread when it leaves.
@@ -79,46 +85,54 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             self._engine.clients.pop(client.number, None)
         if client.outbox is not None:
             client.outbox.close(_FAREWELL)
+        # Replies may be among what waits to be safe, and are to leave before the connection closes.
+        self._concurrency.finish()
 
     # -- a batch -----------------------------------------------------------------------------------------------
 
-    def _serve(self, requests: list[Request], parser: Parser) -> None:
+    def _serve(self, batch: Batch, parser: Parser) -> None:
         """Run requests to the last, and send what came of them."""
         client, engine, concurrency = self.client, self._engine, self._concurrency
-        while requests:
+        lock = concurrency.lock
+        while batch:
             replies: list[bytes] = []
             client.replies = replies
-            if concurrency.lock is None:
-                done, waiter = self._run(requests, replies)
+            if lock is None:
+                batch, waiter = self._run(batch, replies)
             else:
-                with concurrency.lock:
-                    done, waiter = self._run(requests, replies)
-            requests = requests[done:]
+                with lock:
+                    batch, waiter = self._run(batch, replies)
             # What was read may have been written in this very turn by another, and is not to be known before it is safe.
-            if engine.store.pending:
-                self._commit(replies)
-            if client.outbox is None:
+            unsafe = engine.store.pending
+            if not (batch or waiter or client.outbox or engine.pushed or client.closing):
                 client.replies = None
-                if replies:
+                if unsafe:
+                    concurrency.answer(self.request, replies)
+                elif replies:
                     self.request.sendall(b"".join(replies))
-            else:
-                self._put(replies)
+                return
+            if unsafe:
+                self._commit(replies)
+            self._put(replies)
             if engine.pushed:
                 self._flush_pushed()
             if waiter is not None:
-                requests += self._wait(waiter, parser)
+                batch = [*batch, *self._wait(waiter, parser)]
             if client.closing:
                 return
 
-    def _run(self, requests: list[Request], replies: list[bytes]) -> tuple[int, Waiter | None]:
-        """Run requests until one has to wait or enough is there to send; tell how many, and for what one waits."""
+    def _run(self, batch: Batch, replies: list[bytes]) -> tuple[Batch, Waiter | None]:
+        """Run requests until one has to wait or enough is there to send; return those left, and who waits."""
         # What every command passes through: hence the local names.
         client, engine = self.client, self._engine
-        keep, clock, slow = replies.append, time.monotonic, engine.config.slow
-        done = size = 0
+        clock, slow = time.monotonic, engine.config.slow
+        if len(batch) >= _MANY and not client.silent and self._run_alike(batch, replies):
+            return (), None
         waiter: Waiter | None = None
+        done = size = 0
         begin = clock()
-        for done, request in enumerate(requests, 1):  # noqa: B007 -- used after it
+        for request in batch:
+            done += 1
             try:
                 reply = execute(client, request)
             except Block as block:
@@ -130,7 +144,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
                 data = encode(reply, client.version)
             except ReplyTooLargeError as error:
                 data = encode(error)
-            keep(data)
+            replies.append(data)
             size += len(data)
             end = clock()
             if end - begin > slow:
@@ -138,10 +152,30 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             begin = end
             if size > _REPLIES or client.closing:
                 break
-        client.last = requests[done - 1]
-        client.last_used = begin
+        client.last, client.last_used = request, begin
         engine.commands += done
-        return done, waiter
+        return batch[done:] if done < len(batch) else (), waiter
+
+    def _run_alike(self, batch: Batch, replies: list[bytes]) -> bool:
+        """Run requests at once that are alike; tell whether that was possible."""
+        client, engine = self.client, self._engine
+        begin = time.monotonic()
+        found = execute_alike(client, batch)
+        if found is None:
+            return False
+        # Mostly either all are "OK" or each is another value.
+        first, count = found[0], len(found)
+        if found.count(first) == count:
+            replies += [encode(first, client.version)] * count
+        else:
+            replies += [encode(each, client.version) for each in found]
+        client.last, client.last_used = batch[-1], begin
+        engine.commands += count
+        each = (time.monotonic() - begin) / count
+        if each > engine.config.slow:
+            for request in batch:
+                engine.log_slow(client, request, each)
+        return True
 
     def _hush(self, reply: Reply) -> Reply:
         """Return what is left of a reply to a client that wants to hear none, or not the next one."""
@@ -157,16 +191,20 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         try:
             self._concurrency.commit()
         except CommandError as error:
-            replies[:] = [encode(error) if reply else b"" for reply in replies]
+            refuse(replies, error)
 
     def _put(self, replies: list[bytes]) -> None:
-        """Put the replies before what others push from now on."""
+        """Send the replies; where others push, before what they push from now on."""
         client = self.client
         with self._concurrency.exclusive:
             client.replies = None
-            if replies and client.outbox is not None:
-                client.outbox.put(b"".join(replies))
-                self._engine.pushed[client] = None
+            if client.outbox is not None:
+                if replies:
+                    client.outbox.put(b"".join(replies))
+                    self._engine.pushed[client] = None
+                return
+        if replies:
+            self.request.sendall(b"".join(replies))
 
     def _flush_pushed(self) -> None:
         """Send what this batch, or that of another thread, has pushed to others."""

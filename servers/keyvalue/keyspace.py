@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 from servers.keyvalue.protocol import CommandError
 from servers.keyvalue.sortedset import SortedSet
@@ -30,6 +30,8 @@ SET: type[set[bytes]] = set
 
 ValueT = TypeVar("ValueT", bound=Value)
 ContainerT = TypeVar("ContainerT", bound=Container)
+
+_STRINGS: Final = {bytes, type(None)}
 
 # Elements from which on a value is freed in slices. Below, it takes less than 10 us.
 HUGE = 512
@@ -85,6 +87,23 @@ class Keyspace:
             dataset.ledger.used(self, key)
         return value
 
+    def strings(self, keys: Sequence[bytes], most: int) -> list[bytes | None] | None:
+        """Return the strings at several keys; nothing, if one is no string or all are longer than ``most`` together."""
+        if self.expires:
+            for key in self.expires.keys() & {*keys}:
+                self._expire_if_due(key)
+        values = [*map(self.values.get, keys)]
+        if not {*map(type, values)} <= _STRINGS:
+            return None
+        strings = cast("list[bytes | None]", values)
+        missing = strings.count(None)
+        if sum(map(len, filter(None, strings))) > most:
+            return None
+        dataset = self._dataset
+        dataset.misses += missing
+        dataset.hits += len(strings) - missing
+        return strings
+
     def typed(self, key: bytes, kind: type[ValueT]) -> ValueT | None:
         """Return the value of a key, which must be of one kind.
 
@@ -136,6 +155,19 @@ class Keyspace:
         dataset.changes += 1
         if dataset.alert:
             self._tell(key)
+
+    def set_many(self, keys: Sequence[bytes], values: Sequence[Value]) -> None:
+        """Give several keys their values, one after the other, for good."""
+        dataset = self._dataset
+        if self._pools or dataset.alert:
+            for key, value in zip(keys, values, strict=True):
+                self.set(key, value)
+            return
+        if self.expires:
+            for key in self.expires.keys() & {*keys}:
+                del self.expires[key]
+        self.values.update(zip(keys, values, strict=True))
+        dataset.changes += len(keys)
 
     def put(self, key: bytes, value: Value) -> None:
         """Give a key another value; when it expires stays as it is."""

@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias, cast
 
 __all__ = [
+    "LENGTHS",
     "NIL_ARRAY",
     "RESP3",
     "CommandError",
@@ -26,6 +27,9 @@ __all__ = [
 
 Request: TypeAlias = list[bytes]
 """A command's name and its arguments."""
+
+LENGTHS: Final = [b"$%d" % length for length in range(4096)]
+"""What stands before a string of so many octets: to look it up is faster than to write or to read it."""
 
 # What one integer of the protocol may be: a signed 64-bit one.
 _LEAST, _MOST, _DIGITS = -(2**63), 2**63 - 1, 20
@@ -164,9 +168,17 @@ def _encode_rarely(reply: float | str | CommandError | _NilArray, *, resp3: bool
             return b",%b\r\n" % number if resp3 else encode(number)
 
 
-def encode_request(request: Sequence[bytes]) -> bytes:
-    """Return a request as bytes: what a client would send."""
-    return b"*%d\r\n%b" % (len(request), b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in request]))
+def encode_request(*requests: Sequence[bytes]) -> bytes:
+    """Return requests as bytes: what a client would send."""
+    lengths, known = LENGTHS, len(LENGTHS)
+    parts: list[bytes] = []
+    for request in requests:
+        parts.append(b"*%d" % len(request))
+        for word in request:
+            size = len(word)
+            parts += (lengths[size] if size < known else b"$%d" % size, word)
+    parts.append(b"")
+    return b"\r\n".join(parts)
 
 
 def format_double(number: float) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from servers.keyvalue import blocking
@@ -27,15 +28,19 @@ from servers.keyvalue.commands import (
     zranges,
 )
 from servers.keyvalue.commands.table import Command, find
+from servers.keyvalue.parser import Alike
 from servers.keyvalue.protocol import CommandError, Reply, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servers.keyvalue.client import Client
 
 __all__ = [
     "clients",
     "connection",
     "execute",
+    "execute_alike",
     "expiry",
     "hashes",
     "introspection",
@@ -81,6 +86,48 @@ def execute(client: Client, request: Request) -> Reply:
             client.broken = True
         client.engine.errors += 1
         return error
+
+
+def execute_alike(client: Client, requests: Sequence[Request]) -> Sequence[Reply] | None:
+    """Do at once what a batch of requests says that differ in their arguments only, where their command can do that.
+
+    Returns:
+        The replies; ``None``, and nothing was done, where the requests have to be run one by one.
+    """
+    alike = requests if isinstance(requests, Alike) else None
+    name = requests[0][0] if alike is None else alike.columns[0][0]
+    row = client.table.get(name)
+    dataset = client.dataset
+    if (
+        row is None
+        or row.many is None
+        or (alike is None and requests[-1][0] != name)
+        or client.gated
+        or dataset.ledger is not None
+        or (row.write and dataset.alert)
+    ):
+        return None
+    # Without options, that is; and by columns, so that the work for one more is done in C.
+    columns = _columns(requests) if alike is None else alike.columns
+    if len(columns) != row.arity.start or columns[0].count(name) != len(requests):
+        return None
+    arguments = columns[1:]
+    dataset.reading = not row.write
+    if dataset.journal is None or not row.write:
+        return row.many(client, *arguments)
+    try:
+        client.engine.store.reserve([*chain.from_iterable(columns)])
+    except CommandError:
+        return None  # there may be room for some of them
+    replies = row.many(client, *arguments)
+    if replies is not None:
+        for request in requests:
+            dataset.journal(client.db.number, request)
+    return replies
+
+
+def _columns(requests: Sequence[Request]) -> Sequence[Sequence[bytes]]:
+    return [*zip(*requests, strict=True)] if len({*map(len, requests)}) == 1 else []
 
 
 def _write(client: Client, row: Command, request: Request) -> Reply:

@@ -10,16 +10,24 @@ from servers.keyvalue.keyspace import WrongTypeError
 from servers.keyvalue.protocol import CommandError, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from servers.keyvalue.client import Client
 
 # Redis' proto-max-bulk-len: what could not come as one argument is not to be made out of several either.
 _LONGEST = 512 * 1024 * 1024
 _FAR = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 _MOST = 2**63 - 1
+# Octets that several GETs may come to at once: about what is sent at a time.
+_MANY = 1024 * 1024
 _TIMES = (b"EX", b"PX", b"EXAT", b"PXAT")
 
 
-@command("get", "readonly fast", keys=1)
+def _get_many(client: Client, keys: Sequence[bytes]) -> Sequence[Reply] | None:
+    return client.db.strings(keys, _MANY)
+
+
+@command("get", "readonly fast", keys=1, many=_get_many)
 def get(client: Client, key: bytes) -> Reply:
     """Returns the string value of a key."""
     value = client.db.get(key)
@@ -28,7 +36,12 @@ def get(client: Client, key: bytes) -> Reply:
     raise WrongTypeError
 
 
-@command("set", "write denyoom", keys=1)
+def _set_many(client: Client, keys: Sequence[bytes], values: Sequence[bytes]) -> Sequence[Reply]:
+    client.db.set_many(keys, values)
+    return ["OK"] * len(keys)
+
+
+@command("set", "write denyoom", keys=1, many=_set_many)
 def set_(client: Client, key: bytes, value: bytes, *options: bytes) -> Reply:
     """Sets the string value of a key, ignoring its type. The key is created if it doesn't exist."""
     if not options:
@@ -160,8 +173,8 @@ def mget(client: Client, key: bytes, *keys: bytes) -> Reply:
 @command("mset", "write denyoom", keys=(1, -1, 2))
 def mset(client: Client, key: bytes, value: bytes, *pairs: bytes) -> Reply:
     """Atomically creates or modifies the string values of one or more keys."""
-    for each, new in _pairs("mset", key, value, pairs):
-        client.db.set(each, new)
+    keys, values = zip(*_pairs("mset", key, value, pairs), strict=True)
+    client.db.set_many(keys, values)
     return "OK"
 
 

@@ -13,6 +13,7 @@ from servers.keyvalue.protocol import CommandError, Reply, Request
 __all__ = ["TABLE", "Command", "Table", "command", "find", "without"]
 
 Run: TypeAlias = Callable[..., Reply]
+RunMany: TypeAlias = Callable[..., Sequence[Reply] | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +31,8 @@ class Command:
         keys: which words are keys: the first, the last (negative: counted from the end) and every how many.
         numbered: at which word the number of keys stands that follow it; 0: at none.
         summary: what it does, in a line.
+        many: does what several requests say that follow each other; called with the client and each argument of all of
+            them. It returns their replies, or ``None`` where they have to be run one by one, and has done nothing then.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Command:
     keys: tuple[int, int, int]
     numbered: int
     summary: str
+    many: RunMany | None = None
     write: bool = False
     skip: int = 1
     """How many words its name has."""
@@ -66,7 +70,12 @@ TABLE: dict[bytes, Command] = {}
 
 
 def command(
-    name: str, flags: str = "", *, keys: int | tuple[int, int, int] = 0, numbered: int = 0
+    name: str,
+    flags: str = "",
+    *,
+    keys: int | tuple[int, int, int] = 0,
+    numbered: int = 0,
+    many: RunMany | None = None,
 ) -> Callable[[Run], Run]:
     """Make a function a command: its parameters, after the client, are the arguments, and its docstring the summary."""
 
@@ -89,6 +98,7 @@ def command(
             (keys, keys, 1) if isinstance(keys, int) else keys,
             numbered,
             inspect.getdoc(run) or "",
+            many,
             write="write" in flags.split(),
             skip=words,
         )

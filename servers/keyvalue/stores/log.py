@@ -193,9 +193,7 @@ class LogStore:
         if self._error is not None:
             raise self._error
         appended = self._appended
-        effects: list[tuple[int, Sequence[bytes]]] = []
-        while self._effects:
-            effects.append(self._effects.popleft())
+        effects = [self._effects.popleft() for _ in range(len(self._effects))]
         try:
             if effects:
                 try:

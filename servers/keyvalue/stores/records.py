@@ -34,7 +34,6 @@ _FILE: Final = struct.Struct("<8s8sQI")
 _RECORD: Final = struct.Struct("<4sQQQI")
 _MAGIC: Final = b"\xb6kv\n"
 _KINDS: Final = {b"kv-log1\n": "log", b"kv-snap1": "snapshot"}
-_SELECTS: Final = tuple(encode_request([b"SELECT", b"%d" % number]) for number in range(64))
 
 
 class DamagedError(Exception):
@@ -180,14 +179,14 @@ class File:
 
 def body_of(effects: Sequence[tuple[int, Sequence[bytes]]]) -> bytes:
     """Return effects as a record's body: requests as a client would send them, from database 0 on."""
-    parts: list[bytes] = []
+    requests: list[Sequence[bytes]] = []
     current = 0
     for database, effect in effects:
         if database != current:
             current = database
-            parts.append(_SELECTS[database])
-        parts.append(encode_request(effect))
-    return b"".join(parts)
+            requests.append((b"SELECT", b"%d" % database))
+        requests.append(effect)
+    return encode_request(*requests)
 
 
 def effects_of(body: bytes) -> Iterator[tuple[int, Request]]:
