@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from servers.keyvalue.config import Config
 from servers.keyvalue.engine import Engine
@@ -20,13 +21,17 @@ from servers.keyvalue.stores.records import Header, body_of
 
 if TYPE_CHECKING:
     from servers.keyvalue.dataset import Dataset
-    from servers.keyvalue.keyspace import Value
+    from servers.keyvalue.keyspace import Container, Keyspace
 
 __all__ = ["compact"]
 
-# Elements per effect, and effects per record.
-_ELEMENTS = 512
-_EFFECTS = 256
+Effect: TypeAlias = tuple[int, Sequence[bytes]]
+
+# Elements per effect, of which the parser reads up to 1024 words fast; octets of an effect and of a record, from which on
+# the next one begins.
+_ELEMENTS = 500
+_EFFECT = 64 * 1024
+_RECORD = 1024 * 1024
 # As many as a server may have.
 _DATABASES = 64
 
@@ -52,12 +57,10 @@ def compact(path: Path, number: int) -> None:
     header = Header.new("snapshot", following)
     with open(temporary, "wb", opener=_private) as file:
         file.write(header.pack())
-        effects = contents(engine.dataset)
-        sequence = 1
-        while batch := list(islice(effects, _EFFECTS)):
+        sequence = 0
+        for sequence, batch in enumerate(_batches(contents(engine.dataset)), 1):
             file.write(header.record(sequence, 0, body_of(batch)))
-            sequence += 1
-        file.write(header.record(sequence, 0, b""))
+        file.write(header.record(sequence + 1, 0, b""))
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(target)
@@ -68,19 +71,49 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def contents(dataset: Dataset) -> Iterator[tuple[int, Sequence[bytes]]]:
+def _batches(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
+    batch: list[Effect] = []
+    size = 0
+    for effect in effects:
+        batch.append(effect)
+        size += sum(map(len, effect[1]))
+        if size >= _RECORD:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def contents(dataset: Dataset) -> Iterator[Effect]:
     """Yield effects that make the keys anew."""
-    for keyspace, key, value in dataset.contents():
-        for effect in _make(key, value):
+    for keyspace in dataset.keyspaces:
+        for effect in itertools.chain(_strings(keyspace), _others(keyspace)):
             yield keyspace.number, effect
-        if (when := keyspace.expires.get(key)) is not None:
+        for key, when in keyspace.expires.items():
             yield keyspace.number, (b"PEXPIREAT", key, b"%d" % when)
 
 
-def _make(key: bytes, value: Value) -> Iterator[Sequence[bytes]]:
-    if isinstance(value, bytes):
-        yield b"SET", key, value
-        return
+def _strings(keyspace: Keyspace) -> Iterator[Sequence[bytes]]:
+    """Make strings, many at a time, which is several times as fast to load."""
+    effect, size = [b"MSET"], 0
+    for key, value in keyspace.values.items():
+        if isinstance(value, bytes):
+            effect += (key, value)
+            size += len(key) + len(value)
+            if size >= _EFFECT or len(effect) > 2 * _ELEMENTS:
+                yield effect
+                effect, size = [b"MSET"], 0
+    if size:
+        yield effect
+
+
+def _others(keyspace: Keyspace) -> Iterator[Sequence[bytes]]:
+    for key, value in keyspace.values.items():
+        if not isinstance(value, bytes):
+            yield from _make(key, value)
+
+
+def _make(key: bytes, value: Container) -> Iterator[Sequence[bytes]]:
     name, step = b"SADD", 1
     elements: Iterator[bytes] = iter(value) if isinstance(value, deque | set) else iter(())
     if isinstance(value, deque):

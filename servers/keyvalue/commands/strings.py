@@ -173,26 +173,25 @@ def mget(client: Client, key: bytes, *keys: bytes) -> Reply:
 @command("mset", "write denyoom", keys=(1, -1, 2))
 def mset(client: Client, key: bytes, value: bytes, *pairs: bytes) -> Reply:
     """Atomically creates or modifies the string values of one or more keys."""
-    keys, values = zip(*_pairs("mset", key, value, pairs), strict=True)
-    client.db.set_many(keys, values)
+    client.db.set_many(*_pairs("mset", key, value, *pairs))
     return "OK"
 
 
 @command("msetnx", "write denyoom", keys=(1, -1, 2))
 def msetnx(client: Client, key: bytes, value: bytes, *pairs: bytes) -> Reply:
     """Atomically modifies the string values of one or more keys only when all keys don't exist."""
-    wanted = _pairs("msetnx", key, value, pairs)
-    if any(each in client.db for each, _ in wanted):
+    keys, values = _pairs("msetnx", key, value, *pairs)
+    if any(each in client.db for each in keys):
         return 0
-    for each, new in wanted:
-        client.db.set(each, new)
+    client.db.set_many(keys, values)
     return 1
 
 
-def _pairs(name: str, key: bytes, value: bytes, pairs: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
-    if len(pairs) % 2:
+def _pairs(name: str, *arguments: bytes) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return the keys and the values of arguments that alternate."""
+    if len(arguments) % 2:
         raise CommandError(f"ERR wrong number of arguments for '{name}' command")
-    return [(key, value), *zip(pairs[::2], pairs[1::2], strict=True)]
+    return arguments[::2], arguments[1::2]
 
 
 @command("append", "write denyoom fast", keys=1)
