@@ -12,12 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from framework.handover import inheritance
 from servers.keyvalue.commands.table import TABLE, Table
 from servers.keyvalue.dataset import Dataset
 from servers.keyvalue.keyspace import Keyspace
 from servers.keyvalue.memory import Ledger
-from servers.keyvalue.protocol import Request
+from servers.keyvalue.protocol import CommandError, Request
 from servers.keyvalue.scan import Cursors, Samples
+from servers.keyvalue.stores.files import StoreError, StoreTakenError
+from servers.keyvalue.stores.records import DamagedError
 
 if TYPE_CHECKING:
     from servers.keyvalue.client import Client
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from servers.keyvalue.server import KeyValueMixIn
     from servers.keyvalue.stores import Apply, Store
 
-__all__ = ["Engine", "Slow"]
+__all__ = ["TAKE_OVER", "Engine", "Slow"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +36,8 @@ _log = logging.getLogger(__name__)
 _PERIOD = 0.1
 # And how many of them, or of the elements in the trash, are dealt with before others get their turn: about 1 ms.
 _SLICE = 1000
+# Seconds between two looks whether the program's earlier life has let go of the store.
+TAKE_OVER = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +93,39 @@ class Engine:
         self._samples: dict[Keyspace, Samples] = {}
         self._due = 0.0
         config.changed = self._reconfigure
-        self._load()
-        self._reconfigure()
+        self.is_open = False
+        """Whether all that is kept is there; until then, clients wait."""
+        self.closing = False
+        """Whether what is not there by now will not be there any more."""
+        self._heir: threading.Thread | None = None
+        try:
+            self._open()
+        except StoreTakenError:
+            if not inheritance().has_predecessor:
+                raise
+            # By the program that has started this one, and will let go of it once this one serves.
+            self._heir = threading.Thread(target=self._take_over, name="take over", daemon=True)
+            self._heir.start()
 
-    def _load(self) -> None:
+    def _open(self) -> None:
         """Do again what the store has kept."""
         if self.store.durable:
             self._replay(self.store.load)
+        self._reconfigure()
+        self.is_open = True
+
+    def _take_over(self) -> None:
+        """Open the store that the program's earlier life has, as soon as that has ended."""
+        while not (self.is_open or self.closing):
+            try:
+                self._open()
+            except StoreTakenError:
+                time.sleep(TAKE_OVER)
+            except (StoreError, DamagedError, CommandError, OSError) as error:
+                _log.critical("the store cannot be taken over, and the server ends: %s", error)
+                self.closing = True
+                self.stop()
+                return
 
     def recover(self) -> None:
         """Make the data anew from what is kept, if something was done that could not be kept."""
@@ -157,7 +188,7 @@ class Engine:
 
     def tick(self, now: float) -> bool:
         """Do what is due at ``now``, on the monotonic clock; tell whether there is more of it to be done at once."""
-        if now < self._due:
+        if now < self._due or not self.is_open:
             return False
         more = self.dataset.expire_due(_SLICE) == _SLICE
         if self.dataset.trash:
@@ -183,4 +214,7 @@ class Engine:
         if server in self.servers:
             self.servers.remove(server)
             if not self.servers:
+                self.closing = True
+                if self._heir is not None:
+                    self._heir.join()
                 self.store.close()

@@ -61,6 +61,8 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
     def handle(self) -> None:
         """Converse until one side has had enough."""
         client, connection = self.client, self.request
+        if not self.server.wait_until_open():
+            return
         parser = self.server.parser(self._limits)
         while not client.closing:
             data = connection.recv(_BATCH)

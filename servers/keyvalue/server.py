@@ -13,12 +13,12 @@ from framework import Flusher, InetAddress, ServiceMixIn, TCPServer, ThreadingMi
 from framework.greenlets import GreenletMixIn
 from servers.keyvalue.commands.table import without
 from servers.keyvalue.concurrency import Concurrency, Greenlets, Threads
-from servers.keyvalue.engine import Engine
+from servers.keyvalue.engine import TAKE_OVER, Engine
 from servers.keyvalue.handler import KeyValueHandler
 from servers.keyvalue.parser import Parser
 from servers.keyvalue.protocol import CommandError
 from servers.keyvalue.settings import Settings
-from servers.keyvalue.stores.files import StoreError
+from servers.keyvalue.stores.files import StoreError, StoreTakenError
 from servers.keyvalue.stores.opening import open_store
 from servers.keyvalue.stores.records import DamagedError
 from shared.run import Program, listen
@@ -69,6 +69,12 @@ class KeyValueMixIn(ServiceMixIn[socket.socket, Any]):
     def name_of(self, connection: socket.socket, address: Any) -> str:
         """Return what CLIENT LIST calls the other end of a connection."""
         return name_of(connection, address) if connection.family != socket.AF_UNIX else self.own_name
+
+    def wait_until_open(self) -> bool:
+        """Wait until all data is there; tell whether it is, or else this is the end."""
+        while not (self.engine.is_open or self.engine.closing or self.draining):
+            self.sleep(TAKE_OVER)
+        return self.engine.is_open
 
     def verify_request(self, request: socket.socket, client_address: Any) -> bool:
         """Let in who may connect, by the word of the kernel about the other end of a Unix socket."""
@@ -136,12 +142,14 @@ def name_of(sock: socket.socket, address: Any) -> str:
 def program(settings: Settings) -> Program:
     """Return what ``python -m servers.keyvalue`` runs."""
     try:
-        # Before the socket is touched: a second server on the same folder must not take it from the first.
         store = open_store(settings.store)
     except StoreError as error:
         raise SettingsError("store", settings.store, str(error)) from error
     try:
+        # Before the socket is touched: a second server on the same folder must not take it from the first.
         engine = Engine(store, settings.parameters(), settings.databases, without(settings.disable))
+    except StoreTakenError as error:
+        raise SettingsError("store", settings.store, str(error)) from error
     except (DamagedError, StoreError, CommandError) as error:
         fix = f"{error}. Look at it by: python -m servers.keyvalue check FOLDER"
         raise SettingsError("store", settings.store, fix) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 from servers.keyvalue.protocol import Request
 from servers.keyvalue.stores.records import DamagedError, File, Header, effects_of
 
-__all__ = ["Folder", "StoreError"]
+__all__ = ["Folder", "StoreError", "StoreTakenError"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,10 @@ _NAME = re.compile(r"(\d{8})\.(log|snapshot)")
 
 class StoreError(Exception):
     """A store cannot be opened; the message says what to do."""
+
+
+class StoreTakenError(StoreError):
+    """Another program has the store."""
 
 
 class Folder:
@@ -53,12 +57,12 @@ class Folder:
         """Keep every other program out for as long as this one runs (flock(2)).
 
         Raises:
-            StoreError: another one is in.
+            StoreTakenError: another one is in.
         """
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreError(
+            raise StoreTakenError(
                 f"{self.path} is in use by another server: stop it, or name another folder"
             ) from None
 

@@ -54,14 +54,13 @@ class LogStore:
         clock: tells the time in seconds since the epoch.
 
     Raises:
-        StoreError: the folder cannot be used, or is in use.
+        StoreError: the folder cannot be used.
     """
 
     durable = True
 
     def __init__(self, path: Path, fsync: str = "always", clock: Callable[[], float] = time.time) -> None:
         self.folder = Folder(path)
-        self.folder.lock()
         self.full = False
         self.saved = clock()
         self.save_worked = True
@@ -108,7 +107,13 @@ class LogStore:
         self._ahead = False
 
     def load(self, apply: Apply) -> None:
-        """Bring back what was kept, and begin to keep more."""
+        """Bring back what was kept, and begin to keep more.
+
+        Raises:
+            StoreTakenError: another program has the folder.
+            StoreError, DamagedError: its files cannot be used as they are.
+        """
+        self.folder.lock()
         self.folder.sweep()
         for database, effect in self.folder.effects():
             apply(database, effect)

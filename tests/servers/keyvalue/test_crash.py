@@ -4,7 +4,10 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -183,19 +186,71 @@ def test_two_listeners(socket_folder: Path) -> None:
     assert check([f"{socket_folder}/data"]) == 0
 
 
-def test_restart_with_the_folder_in_use(socket_folder: Path) -> None:
-    """SIGUSR2 does not hand over a folder: the new process is refused, says why, and this one goes on serving."""
+def test_second_program(socket_folder: Path) -> None:
+    """A second program in the same folder is refused, and leaves the socket to the first."""
     path = socket_folder / "kv.sock"
-    with program(path, "--store", f"log:{socket_folder}/data") as process, Wire(path) as client:
+    options = ("--store", f"log:{socket_folder}/data")
+    with program(path, *options), Wire(path) as client:
         client("SET", "a", 1)
-        process.send_signal(signal.SIGUSR2)
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if "goes on serving" in line:
-                break
-        assert "is in use by another server" in said
-        assert client("SET", "a", 2) == b"+OK\r\n"
+        with program(path, *options) as second:
+            assert second.wait(PATIENCE) == 2
         with Wire(path) as another:
-            assert another("GET", "a") == b"$1\r\n2\r\n"
+            assert another("GET", "a") == b"$1\r\n1\r\n"
+
+
+@contextmanager
+def restarting(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Have a program started anew by itself; the new one is killed at the end of the block."""
+    process.send_signal(signal.SIGUSR2)
+    assert process.stdout is not None
+    while not (found := re.search(r"process (\d+) is starting", process.stdout.readline())):
+        pass
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(found[1]), signal.SIGKILL)
+
+
+def test_hot_restart(socket_folder: Path) -> None:
+    """SIGUSR2 hands over the socket and the folder: whoever comes meanwhile waits, and finds all as it was."""
+    path = socket_folder / "kv.sock"
+    with (
+        program(path, "--store", f"log:{socket_folder}/data") as process,
+        Wire(path) as client,
+        Wire(path) as waiter,
+    ):
+        client("SET", "a", 1)
+        # Who waits for a key keeps the first program from ending for as long as a drain may take.
+        waiter.send("BLPOP", "list", 0)
+        eventually(lambda: b"blocked_clients:1" in client("INFO", "clients"))
+        with restarting(process):
+            assert client.rest() == b""
+            with Wire(path) as another:
+                assert another("GET", "a") == b"$1\r\n1\r\n"
+                assert another("SET", "a", 2) == b"+OK\r\n"
+                assert process.wait(PATIENCE) == 0
+                assert waiter.rest() == b""
+    eventually(lambda: check([f"{socket_folder}/data"]) == 0)
+
+
+def test_folder_that_cannot_be_taken_over(socket_folder: Path) -> None:
+    """A successor that finds the folder damaged says so, answers nobody, and ends."""
+    path, data = socket_folder / "kv.sock", socket_folder / "data"
+    with program(path, "--store", f"log:{data}") as process, Wire(path) as client, Wire(path) as waiter:
+        for number in range(3):
+            client("SET", f"key{number}", number)
+        waiter.send("BLPOP", "list", 0)
+        eventually(lambda: b"blocked_clients:1" in client("INFO", "clients"))
+        with restarting(process):
+            assert client.rest() == b""
+            with Wire(path) as another:
+                another.send("GET", "key0")
+                log = data / "00000001.log"
+                with log.open("r+b") as file:
+                    file.seek(log.read_bytes().index(b"key0"))
+                    file.write(b"X")
+                assert waiter.rest() == b""
+                assert another.rest() == b""
+            assert process.stdout is not None
+            assert "cannot be taken over, and the server ends" in process.stdout.read()

@@ -19,7 +19,7 @@ from servers.keyvalue.engine import Engine
 from servers.keyvalue.maintenance import check
 from servers.keyvalue.protocol import CommandError, encode_request
 from servers.keyvalue.server import KeyValueServer
-from servers.keyvalue.stores.files import Folder, StoreError
+from servers.keyvalue.stores.files import Folder, StoreError, StoreTakenError
 from servers.keyvalue.stores.log import LogStore
 from servers.keyvalue.stores.opening import check_url
 from servers.keyvalue.stores.records import DamagedError, File, Header, body_of, effects_of
@@ -141,11 +141,14 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_second_server(tmp_path: Path) -> None:
     """A folder has one server at a time."""
-    store = LogStore(tmp_path)
-    with pytest.raises(StoreError, match="in use by another server: stop it"):
-        LogStore(tmp_path)
-    store.close()
-    LogStore(tmp_path).close()
+    log_of(tmp_path, b"a")
+    engine = Engine(LogStore(tmp_path), Config({}))
+    second = LogStore(tmp_path)
+    with pytest.raises(StoreTakenError, match="in use by another server: stop it"):
+        Engine(second, Config({}))
+    second.close()
+    engine.store.close()
+    assert kept(tmp_path) == [b"a"]
 
 
 def test_socket_in_the_same_folder(socket_folder: Path) -> None:
