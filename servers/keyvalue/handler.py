@@ -15,7 +15,15 @@ from servers.keyvalue.commands import execute, execute_alike
 from servers.keyvalue.commands.connection import leave_channels
 from servers.keyvalue.concurrency import refuse
 from servers.keyvalue.parser import STRANGER, Limits, Parser
-from servers.keyvalue.protocol import CommandError, Reply, ReplyTooLargeError, Request, Several, encode
+from servers.keyvalue.protocol import (
+    CommandError,
+    Reply,
+    ReplyTooLargeError,
+    Request,
+    Several,
+    encode,
+    encode_all,
+)
 
 if TYPE_CHECKING:
     from servers.keyvalue.server import KeyValueMixIn
@@ -165,12 +173,8 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         found = execute_alike(client, batch)
         if found is None:
             return False
-        # Mostly either all are "OK" or each is another value.
-        first, count = found[0], len(found)
-        if found.count(first) == count:
-            replies += [encode(first, client.version)] * count
-        else:
-            replies += [encode(each, client.version) for each in found]
+        replies += encode_all(found, client.version)
+        count = len(found)
         client.last, client.last_used = batch[-1], begin
         engine.commands += count
         each = (time.monotonic() - begin) / count

@@ -21,6 +21,7 @@ __all__ = [
     "Several",
     "Text",
     "encode",
+    "encode_all",
     "encode_request",
     "to_int",
 ]
@@ -30,6 +31,9 @@ Request: TypeAlias = list[bytes]
 
 LENGTHS: Final = [b"$%d" % length for length in range(4096)]
 """What stands before a string of so many octets: to look it up is faster than to write or to read it."""
+
+_BULKS: Final = [b"%b\r\n" % each for each in LENGTHS]
+_KNOWN: Final = len(LENGTHS)
 
 # What one integer of the protocol may be: a signed 64-bit one.
 _LEAST, _MOST, _DIGITS = -(2**63), 2**63 - 1, 20
@@ -105,7 +109,8 @@ def encode(reply: Reply, version: int = 2) -> bytes:
     """
     # Exact types first, as nearly all replies are of these; what is a subclass of one has a form of its own.
     if type(reply) is bytes:
-        return b"$%d\r\n%b\r\n" % (len(reply), reply)
+        size = len(reply)
+        return _BULKS[size] + reply + b"\r\n" if size < _KNOWN else b"$%d\r\n%b\r\n" % (size, reply)
     if type(reply) is int:
         return b":%d\r\n" % reply
     if type(reply) is str:
@@ -121,6 +126,20 @@ def encode(reply: Reply, version: int = 2) -> bytes:
     if sum(map(len, parts)) > _LARGEST:
         raise ReplyTooLargeError
     return b"".join(parts)
+
+
+def encode_all(replies: Sequence[Reply], version: int = 2) -> list[bytes]:
+    """Return several replies, of which mostly all are the same or all are strings."""
+    first, count = replies[0], len(replies)
+    if replies.count(first) == count:
+        return [encode(first, version)] * count
+    return [
+        # The same without a call.
+        _BULKS[len(each)] + each + b"\r\n"
+        if type(each) is bytes and len(each) < _KNOWN
+        else encode(each, version)
+        for each in replies
+    ]
 
 
 def _collect(reply: _Aggregate, version: int, parts: list[bytes]) -> None:
@@ -170,7 +189,7 @@ def _encode_rarely(reply: float | str | CommandError | _NilArray, *, resp3: bool
 
 def encode_request(*requests: Sequence[bytes]) -> bytes:
     """Return requests as bytes: what a client would send."""
-    lengths, known = LENGTHS, len(LENGTHS)
+    lengths, known = LENGTHS, _KNOWN
     parts: list[bytes] = []
     for request in requests:
         parts.append(b"*%d" % len(request))
