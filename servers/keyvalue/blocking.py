@@ -65,6 +65,8 @@ class Waiter:
         self.bell = bell
         self.reply: Reply = None
         self.served = False
+        self.mark = 0
+        """What has to be safe before it is told (``Store.appended``)."""
         self._db: Keyspace = client.db
         client.waiter = self
         for key in block.keys:
@@ -76,7 +78,7 @@ class Waiter:
         """Have it wait no longer, and answer this."""
         if self.served:
             return
-        self.served, self.reply = True, reply
+        self.served, self.reply, self.mark = True, reply, self.client.engine.store.appended
         self.client.waiter = None
         for key in set(self.block.keys):
             waiters = self._db.waiters[key]

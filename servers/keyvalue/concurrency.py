@@ -49,8 +49,8 @@ class Concurrency(Protocol):
         """The same, to be entered without a question."""
         ...
 
-    def commit(self) -> None:
-        """Return when all that was done before is safe.
+    def commit(self, mark: int) -> None:
+        """Return when all that was done before a mark (``Store.appended``) is safe.
 
         Raises:
             CommandError: there is no room for it (``MISCONF``), and it has been undone.
@@ -58,8 +58,13 @@ class Concurrency(Protocol):
         """
         ...
 
-    def answer(self, connection: socket.socket, replies: list[bytes]) -> None:
-        """Send replies when all that was done before is safe, or else that it has been undone; perhaps later.
+    @property
+    def group(self) -> object | None:
+        """Those whose replies wait for a commit; whoever speaks next comes behind them."""
+        ...
+
+    def answer(self, connection: socket.socket, replies: list[bytes], mark: int) -> None:
+        """Send replies when all that was done before a mark is safe, or else that it has been undone; perhaps later.
 
         Raises:
             OSError: as ``commit()``, or the peer has gone.
@@ -91,54 +96,54 @@ class Greenlets:
         self.exclusive: AbstractContextManager[object] = lock or contextlib.nullcontext()
         self._engine = engine
         self.lock = lock
-        self._group: _Group | None = None
+        self.group: _Group | None = None
 
-    def commit(self) -> None:
+    def commit(self, mark: int) -> None:
         """Wait for the end of the hub's turn, at which all who wait for it commit at once."""
-        group = self._group or self._open_group()
+        group = self.group or self._open_group()
         group.wait()
-        if group.failure is not None:
-            raise group.failure
+        if (failure := group.failure or self._engine.store.refusal(mark)) is not None:
+            raise failure
 
-    def answer(self, connection: socket.socket, replies: list[bytes]) -> None:
+    def answer(self, connection: socket.socket, replies: list[bytes], mark: int) -> None:
         """Leave the replies to the end of the turn: nobody has to be woken for them."""
-        group = self._group or self._open_group()
-        group.answers.append((cast("GreenConnection", connection), replies))
+        group = self.group or self._open_group()
+        group.answers.append((cast("GreenConnection", connection), replies, mark))
 
     def finish(self) -> None:
         """Wait for the end of the turn, if something happens at it."""
-        if self._group is not None:
-            self._group.wait()
+        if self.group is not None:
+            self.group.wait()
 
     def _open_group(self) -> _Group:
-        self._group = group = _Group()
+        self.group = group = _Group()
         at_turn_end(self._commit_group)
         return group
 
     def _commit_group(self) -> None:
-        group = self._group or _Group()
+        group = self.group or _Group()
         commands = self._engine.commands
         if commands != group.commands and time.monotonic() < group.latest:
             # Others have sent theirs while these ran, as the next look, which does not wait, will show.
             group.commands = commands
             at_turn_end(self._commit_group)
             return
-        self._group = None
+        self.group = None
+        store = self._engine.store
         try:
-            self._engine.store.commit()
-        except CommandError as error:
-            group.failure = error
+            store.commit()
+        except CommandError:
             with self.exclusive:
                 self._engine.recover()
-            for _, replies in group.answers:
-                refuse(replies, error)
         except OSError as error:
             # Whoever waits must not answer; and nobody else will, as the server ends.
             group.failure = error
             raise
         finally:
             group.set()
-        for connection, replies in group.answers:
+        for connection, replies, mark in group.answers:
+            if (refusal := store.refusal(mark)) is not None:
+                refuse(replies, refusal)
             connection.send_later(b"".join(replies))
 
     def pause(self, seconds: float) -> None:
@@ -160,11 +165,11 @@ class Greenlets:
 class _Group(Event):
     """What commits together: what is to be said then, and what has gone wrong with it."""
 
-    failure: Exception | None = None
+    failure: OSError | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.answers: list[tuple[GreenConnection, list[bytes]]] = []
+        self.answers: list[tuple[GreenConnection, list[bytes], int]] = []
         self.commands = 0
         """How many had run when it was looked at last."""
         self.latest = time.monotonic() + _PATIENCE
@@ -190,24 +195,28 @@ class Threads:
         lock: held by whoever runs commands.
     """
 
+    group = None
+
     def __init__(self, engine: Engine, lock: threading.Lock) -> None:
         self.exclusive: AbstractContextManager[object] = lock
         self._engine = engine
         self.lock = lock
 
-    def commit(self) -> None:
+    def commit(self, mark: int) -> None:
         """Commit; who comes second finds that the first has done it for both."""
+        store = self._engine.store
         try:
-            self._engine.store.commit()
+            store.commit()
         except CommandError:
             with self.lock:
                 self._engine.recover()
-            raise
+        if (failure := store.refusal(mark)) is not None:
+            raise failure
 
-    def answer(self, connection: socket.socket, replies: list[bytes]) -> None:
+    def answer(self, connection: socket.socket, replies: list[bytes], mark: int) -> None:
         """Commit, and send the replies."""
         try:
-            self.commit()
+            self.commit(mark)
         except CommandError as error:
             refuse(replies, error)
         connection.sendall(b"".join(replies))

@@ -81,6 +81,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
                 self._serve(requests, parser)
             if parser.error is not None:
                 # Where the next request begins is unknown; redis ends the connection, too.
+                self._concurrency.finish()
                 self._send(encode(CommandError(f"ERR Protocol error: {parser.error}")))
                 return
 
@@ -103,26 +104,28 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
     def _serve(self, batch: Batch, parser: Parser) -> None:
         """Run requests to the last, and send what came of them."""
         client, engine, concurrency = self.client, self._engine, self._concurrency
-        lock = concurrency.lock
+        lock, store = concurrency.lock, engine.store
         while batch:
             replies: list[bytes] = []
             client.replies = replies
             if lock is None:
                 batch, waiter = self._run(batch, replies)
+                mark = store.appended
             else:
                 with lock:
                     batch, waiter = self._run(batch, replies)
+                    mark = store.appended
             # What was read may have been written in this very turn by another, and is not to be known before it is safe.
-            unsafe = engine.store.pending
+            unsafe = mark > store.committed or concurrency.group is not None
             if not (batch or waiter or client.outbox or engine.pushed or client.closing):
                 client.replies = None
                 if unsafe:
-                    concurrency.answer(self.request, replies)
+                    concurrency.answer(self.request, replies, mark)
                 elif replies:
                     self.request.sendall(b"".join(replies))
                 return
             if unsafe:
-                self._commit(replies)
+                self._commit(replies, mark)
             self._put(replies)
             if engine.pushed:
                 self._flush_pushed()
@@ -192,10 +195,10 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             client.silent = bool(client.skipping)
         return Several()
 
-    def _commit(self, replies: list[bytes]) -> None:
+    def _commit(self, replies: list[bytes], mark: int) -> None:
         """Wait until what was done is safe; if it has been undone, that is the answer to all of it."""
         try:
-            self._concurrency.commit()
+            self._concurrency.commit(mark)
         except CommandError as error:
             refuse(replies, error)
 
@@ -253,8 +256,8 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
                 with self._concurrency.exclusive:
                     waiter.end(block.otherwise)
         replies = [encode(waiter.reply, self.client.version)]
-        if self._engine.store.pending:
-            self._commit(replies)
+        if waiter.mark > self._engine.store.committed or self._concurrency.group is not None:
+            self._commit(replies, waiter.mark)
         self._send(replies[0])
         return early
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from servers.keyvalue.protocol import Request
+from servers.keyvalue.protocol import CommandError, Request
 
 __all__ = ["Apply", "Store"]
 
@@ -40,10 +40,10 @@ class Store(Protocol):
         """Whether it keeps anything; if not, nothing below is called but ``save()``, ``tick()`` and ``close()``."""
         ...
 
-    @property
-    def pending(self) -> bool:
-        """Whether it has been given what ``commit()`` has not made safe yet."""
-        ...
+    appended: int
+    """How many effects it has been given: a mark, of which is asked whether what was done before is safe."""
+    committed: int
+    """Up to which mark that is decided."""
 
     @property
     def full(self) -> bool:
@@ -76,12 +76,16 @@ class Store(Protocol):
         ...
 
     def commit(self) -> None:
-        """Return when all that was appended before is as safe as it was asked for; from any thread.
+        """Return when it is decided whether all that was appended before is as safe as it was asked for; from any thread.
 
         Raises:
-            CommandError: there was no room for it after all (``MISCONF``), and the store is ``ahead()``.
+            CommandError: there was no room for it after all (``MISCONF``): memory is ``ahead``.
             OSError: it is not, and never will be: the server must stop.
         """
+        ...
+
+    def refusal(self, mark: int) -> CommandError | None:
+        """Return the answer to what was done before a mark, if that is lost since there was no room for it."""
         ...
 
     @property

@@ -42,6 +42,9 @@ _PER_WORD, _PER_EFFECT = 16, 256
 _REWRITE = 64 * 1024 * 1024
 _EVERY = 1.0
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_SPACE = "No space left on device"
+# Writes that found no room, of which is known what they were for: that is asked for at once.
+_LOSSES = 100
 _ROOT = Path(__file__).parents[3]
 
 
@@ -68,8 +71,8 @@ class LogStore:
         self._fsync = fsync
         self._clock = clock
         self._effects: deque[tuple[int, Sequence[bytes]]] = deque()
-        self._appended = self._committed = 0
-        self._lost = range(0)  # what was appended, and is not kept
+        self.appended = self.committed = 0
+        self._lost: deque[range] = deque(maxlen=_LOSSES)
         self._ahead = False
         self._writing = threading.Lock()
         self._descriptor = -1
@@ -86,11 +89,6 @@ class LogStore:
         self._error: OSError | None = None
 
     @property
-    def pending(self) -> bool:
-        """Whether something was appended that is not committed."""
-        return self._appended != self._committed
-
-    @property
     def saving(self) -> bool:
         """Whether another process makes a snapshot."""
         return self._compaction is not None
@@ -105,6 +103,7 @@ class LogStore:
         for database, effect in self.folder.effects():
             apply(database, effect)
         self._ahead = False
+        self.committed = self._lost[-1].stop - 1
 
     def load(self, apply: Apply) -> None:
         """Bring back what was kept, and begin to keep more.
@@ -152,7 +151,7 @@ class LogStore:
             self._grow(size)
 
     def _grow(self, size: int) -> None:
-        reason = "No space left on device"
+        reason = _NO_SPACE
         with self._writing:
             for wanted in () if self._ahead else (max(_CHUNK, size - self._room), size - self._room):
                 try:
@@ -180,24 +179,27 @@ class LogStore:
     def append(self, database: int, effect: Sequence[bytes]) -> None:
         """Take in an effect."""
         self._effects.append((database, effect))
-        self._appended += 1
+        self.appended += 1
 
     def commit(self) -> None:
         """Write what was appended, and have it on disk if that is wanted.
 
         Whoever comes while another commits waits, and finds that the next commit is for all who have waited.
         """
-        wanted = self._appended
+        wanted = self.appended
         with self._writing:
-            if wanted in self._lost:
-                raise self._refuse("No space left on device")
-            if self._committed < wanted:
+            if self.committed < wanted and not self._ahead:
                 self._commit()
+
+    def refusal(self, mark: int) -> CommandError | None:
+        """Return what to say if a mark was among what a write found no room for."""
+        lost = any(mark in each for each in self._lost)
+        return CommandError(f"MISCONF Errors writing to the AOF file: {_NO_SPACE}") if lost else None
 
     def _commit(self) -> None:
         if self._error is not None:
             raise self._error
-        appended = self._appended
+        appended = self.appended
         effects = [self._effects.popleft() for _ in range(len(self._effects))]
         try:
             if effects:
@@ -219,14 +221,13 @@ class LogStore:
                 error,
             )
             raise
-        self._committed = appended
+        self.committed = appended
 
     def _take_back(self, appended: int) -> None:
         """Cut off what was written of a record, and give up what it was for."""
         os.ftruncate(self._descriptor, self._end)
         self._allocated, self._room = self._end, 0
-        self._lost = range(self._committed + 1, appended + 1)
-        self._committed = appended
+        self._lost.append(range(self.committed + 1, appended + 1))
         self._ahead = True
 
     def _write(self, record: bytes) -> None:

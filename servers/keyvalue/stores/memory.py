@@ -17,7 +17,8 @@ class MemoryStore:
         clock: tells the time in seconds since the epoch.
     """
 
-    durable = pending = full = saving = ahead = False
+    durable = full = saving = ahead = False
+    appended = committed = 0
     save_worked = True
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -39,6 +40,9 @@ class MemoryStore:
 
     def commit(self) -> None:
         """Return at once."""
+
+    def refusal(self, _mark: int) -> None:
+        """Lose nothing for want of room."""
 
     def save(self, changes: int) -> None:
         """Take note of the wish: clients wait for LASTSAVE to change."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.greenlets import at_turn_end
 from servers.keyvalue.protocol import encode_request
 from tests.servers.keyvalue.conftest import Serve, Served
 from tests.servers.keyvalue.state import state
@@ -128,13 +129,41 @@ def test_slow_ones_of_a_pipeline_are_logged(served: Served) -> None:
 
 
 @pytest.mark.usefixtures("model")
-@pytest.mark.parametrize("last", [b"", b"QUIT\r\n"])
-def test_the_last_reply_comes_before_the_end(serve: Serve, tmp_path: Path, last: bytes) -> None:
-    """Who goes, or ends its output, right after a command still gets the reply, which waits for the disk."""
+@pytest.mark.parametrize(
+    ("last", "reply"),
+    [
+        (b"", b""),
+        (b"QUIT\r\n", b"+OK\r\n"),
+        (b"*1\r\nPING\r\n", b"-ERR Protocol error: expected '$', got 'P'\r\n"),
+        (b"BLPOP a 0\r\n", b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+    ],
+)
+def test_the_last_reply_comes_before_the_end(serve: Serve, tmp_path: Path, last: bytes, reply: bytes) -> None:
+    """Who goes right after a command still gets the reply, which waits for the disk, and before that to what followed."""
     client = serve(store=f"log:{tmp_path}").connect()
     client.raw(b"SET a 1\r\nGET a\r\n" + last)
     client.socket.shutdown(socket.SHUT_WR)
-    assert client.rest() == b"+OK\r\n$1\r\n1\r\n" + (b"+OK\r\n" if last else b"")
+    assert client.rest() == b"+OK\r\n$1\r\n1\r\n" + reply
+
+
+def test_replies_keep_their_order_whoever_commits(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody else has committed meanwhile, what waits for a commit still comes before what need not wait."""
+    served = serve(store=f"log:{tmp_path}")
+    client = served.connect()
+    monkeypatch.setattr("servers.keyvalue.concurrency._PATIENCE", 1.0)
+    keep = served.engine.store.append
+
+    def append_and_commit(database: int, effect: Words) -> None:
+        keep(database, effect)
+        at_turn_end(served.engine.store.commit)  # as another hub would
+
+    monkeypatch.setattr(served.engine.dataset, "journal", append_and_commit)
+    client.raw(b"SET a 1\r\n")
+    for _ in range(200):
+        client.raw(b"PING\r\n")
+    assert [client.reply() for _ in range(201)] == [b"+OK\r\n", *[b"+PONG\r\n"] * 200]
 
 
 def test_a_commit_is_not_put_off_for_ever(serve: Serve, tmp_path: Path) -> None:

@@ -305,6 +305,41 @@ def test_write_that_finds_no_room(
     assert state(serve(store=f"log:{tmp_path}").engine) == before
 
 
+def test_lost_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks late, when others have written since, still learns that what it has done found no room."""
+    store = LogStore(tmp_path)
+    engine = Engine(store, Config({}))
+    first = _append(store, b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", _no_room)
+        with pytest.raises(CommandError, match="MISCONF"):
+            store.commit()
+    read_meanwhile = store.appended
+    assert read_meanwhile > store.committed
+    engine.recover()
+    assert store.committed == first
+    second = _append(store, b"2")
+    store.commit()
+    assert [store.refusal(each) is not None for each in (first, read_meanwhile, second)] == [
+        True,
+        True,
+        False,
+    ]
+    store.close()
+    assert kept(tmp_path) == [b"2"]
+
+
+def _append(store: LogStore, value: bytes) -> int:
+    """Append an effect, and return the mark behind it."""
+    store.reserve([b"SET", b"k", value])
+    store.append(0, [b"SET", b"k", value])
+    return store.appended
+
+
+def _no_room(*_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
 def _fail_to_sync(server: KeyValueServer, path: Path, begin: Callable[[], None]) -> None:
     with running(server), Wire(path) as client:
         assert client("SET", "a", 1) == b"+OK\r\n"
