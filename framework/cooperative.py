@@ -30,7 +30,8 @@ def sleep(seconds: float) -> None:
 def at_turn_end(action: Callable[[], object]) -> None:
     """Run ``action`` once, when all that is ready in this turn of the hub has run.
 
-    What many handlers of one turn want done, such as a flush to disk, is done once for all of them so.
+    What many handlers of one turn want done, such as a flush to disk, is done once for all of them so. An action is no
+    greenlet's and cannot wait: what it has to say goes by ``GreenConnection.send_later()``.
     """
     running_hub().at_turn_end(action)
 

@@ -199,17 +199,17 @@ class LogStore:
     def _commit(self) -> None:
         if self._error is not None:
             raise self._error
-        appended = self.appended
         effects = [self._effects.popleft() for _ in range(len(self._effects))]
+        # Counted here: another thread may be about to count what it has just put there.
+        upto = self.committed + len(effects)
         try:
-            if effects:
-                try:
-                    self._write(self._header.record(self._sequence, self._synced, body_of(effects)))
-                except OSError as error:
-                    if error.errno not in _NO_ROOM:
-                        raise
-                    self._take_back(appended)
-                    raise self._refuse(error.strerror or "no room") from error
+            try:
+                self._write(self._header.record(self._sequence, self._synced, body_of(effects)))
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                self._take_back(upto)
+                raise self._refuse(error.strerror or "no room") from error
             if self._fsync == "always":
                 os.fdatasync(self._descriptor)
                 self._synced = self._sequence - 1
@@ -221,13 +221,13 @@ class LogStore:
                 error,
             )
             raise
-        self.committed = appended
+        self.committed = upto
 
-    def _take_back(self, appended: int) -> None:
+    def _take_back(self, upto: int) -> None:
         """Cut off what was written of a record, and give up what it was for."""
         os.ftruncate(self._descriptor, self._end)
         self._allocated, self._room = self._end, 0
-        self._lost.append(range(self.committed + 1, appended + 1))
+        self._lost.append(range(self.committed + 1, upto + 1))
         self._ahead = True
 
     def _write(self, record: bytes) -> None:
