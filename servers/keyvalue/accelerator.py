@@ -47,6 +47,7 @@ class FastParser(Parser):
             len(data) < _WORTHWHILE
             or self._chunks
             or self._missing
+            or self.stranger
             or (begin := _BEGIN.match(data)) is None
             # The last is like the first, so probably all are: then the ordinary way is as fast, and finds the columns.
             or data.rfind(b"\n*") == data.rfind(b"\n" + begin[0])

@@ -14,7 +14,7 @@ from servers.keyvalue.client import Client
 from servers.keyvalue.commands import execute, execute_alike
 from servers.keyvalue.commands.connection import leave_channels
 from servers.keyvalue.concurrency import refuse
-from servers.keyvalue.parser import STRANGER, Limits, Parser
+from servers.keyvalue.parser import Parser
 from servers.keyvalue.protocol import (
     CommandError,
     Reply,
@@ -34,6 +34,8 @@ Batch: TypeAlias = Sequence[Request]
 
 # Octets taken in at a time. It is also a client's share of a turn: about a thousand commands.
 _BATCH = 64 * 1024
+# Before the password, when requests are looked at one by one.
+_STRANGERS_BATCH = 4096
 # Octets of replies at which a batch is interrupted to send them: what a client does not read is not kept.
 _REPLIES = 1024 * 1024
 # Requests from which on it is worth a look whether they are alike.
@@ -71,14 +73,19 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         client, connection = self.client, self.request
         if not self.server.wait_until_open():
             return
-        parser = self.server.parser(self._limits)
+        parser = self.server.parser(lambda: self._engine.config.limits)
         while not client.closing:
-            data = connection.recv(_BATCH)
+            data = connection.recv(_BATCH if client.authenticated else _STRANGERS_BATCH)
             if not data:
                 return
+            parser.stranger = not client.authenticated
             requests = parser.feed(data)
-            if requests:
+            while requests:
                 self._serve(requests, parser)
+                if not parser.stranger or client.closing:
+                    break
+                parser.stranger = not client.authenticated
+                requests = parser.feed(b"")
             if parser.error is not None:
                 # Where the next request begins is unknown; redis ends the connection, too.
                 self._concurrency.finish()
@@ -262,9 +269,6 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
         return early
 
     # -- inside ------------------------------------------------------------------------------------------------
-
-    def _limits(self) -> Limits:
-        return self._engine.config.limits if self.client.authenticated else STRANGER
 
     def _open_outbox(self) -> Outbox:
         return Outbox(self.request, self.server.flusher, limit=_UNREAD)

@@ -11,7 +11,7 @@ from typing import Final, overload
 
 from servers.keyvalue.protocol import LENGTHS, Request, to_int
 
-__all__ = ["STRANGER", "Alike", "Limits", "Parser", "ProtocolError"]
+__all__ = ["Alike", "Limits", "Parser", "ProtocolError"]
 
 # Octets of a line that is no bulk string: an inline command or a length. PROTO_INLINE_MAX_SIZE of redis.
 _LINE = 64 * 1024
@@ -40,7 +40,7 @@ class Limits:
 
 
 # Before a client has given the password, as redis has it: enough for HELLO and AUTH, of no use to a flood.
-STRANGER: Final = Limits(bulk=16384, arguments=10, query=64 * 1024)
+_STRANGERS: Final = Limits(bulk=16384, arguments=10)
 
 
 class Parser:
@@ -57,6 +57,8 @@ class Parser:
         self._limits = limits
         self.error: ProtocolError | None = None
         """Set when the input cannot be read on: once the requests before it have been served."""
+        self.stranger = False
+        """Whether it has no password yet, so that requests must be small, and come one at a time: the next may be a friend's."""
         self._chunks: list[bytes] = []
         self._size = 0
         self._want = 1  # octets needed before it makes sense to look again
@@ -66,7 +68,7 @@ class Parser:
 
     def feed(self, data: bytes) -> list[Request] | Alike:
         """Take in the next octets, and return the requests that are now complete."""
-        if self._chunks or self._missing:
+        if self._chunks or self._missing or self.stranger:
             self._chunks.append(data)
             self._size += len(data)
             return self._read_slowly() if self._size >= self._want else []
@@ -106,7 +108,7 @@ class Parser:
         requests: list[Request] = []
         at = 0
         try:
-            while self.error is None:
+            while self.error is None and not (self.stranger and requests):
                 moved = (
                     self._read_header(data, at, requests) if not self._missing else self._read_bulk(data, at)
                 )
@@ -119,7 +121,7 @@ class Parser:
         except ProtocolError as error:
             self.error = error
         rest = data[at:]
-        self._want = max(len(rest) + 1, self._want - at)
+        self._want = 0 if self.stranger and requests else max(len(rest) + 1, self._want - at)
         if self._request_size + len(rest) > self._limits().query:
             self.error = ProtocolError("query buffer limit")
         if self.error is not None:
@@ -139,6 +141,8 @@ class Parser:
         if end is None:
             return None
         count = _length(data[at + 1 : end], -_MOST, self._limits().arguments, "invalid multibulk length")
+        if self.stranger and count > _STRANGERS.arguments:
+            raise ProtocolError("unauthenticated multibulk length")
         self._missing, self._request_size = max(0, count), 0
         return end + 2
 
@@ -151,6 +155,8 @@ class Parser:
         if not data.startswith(b"$", at):
             raise ProtocolError(f"expected '$', got '{chr(data[at])}'")
         length = _length(data[at + 1 : end], 0, self._limits().bulk, "invalid bulk length")
+        if self.stranger and length > _STRANGERS.bulk:
+            raise ProtocolError("unauthenticated bulk length")
         begin, end = end + 2, end + 2 + length
         if len(data) < end + 2:
             self._want = end + 2

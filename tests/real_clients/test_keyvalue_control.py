@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from framework.testing import running
 from servers.keyvalue.commands.table import TABLE, Command
 from servers.keyvalue.config import Config
 from servers.keyvalue.engine import Engine
+from servers.keyvalue.protocol import encode_request
 from servers.keyvalue.server import KeyValueServer
 from servers.keyvalue.stores.memory import MemoryStore
 from tests.real_clients.redis_control import needs_redis, redis_server
@@ -210,3 +212,44 @@ def test_words(both: tuple[Path, Path], octets: str) -> None:
     case = octets.encode().decode("unicode_escape").encode("latin-1")
     ours, theirs = both
     assert said(ours, case) == said(theirs, case)
+
+
+def test_words_for_strangers() -> None:
+    """Before the password a request may be small only, whatever it comes with; with the password in front of it, it is one."""
+    large = [
+        [b"MSET", *[b"x"] * 9],
+        [b"MSET", *[b"x"] * 10],
+        [b"SET", b"a", b"x" * 16384],
+        [b"SET", b"a", b"x" * 16385],
+        [b"SET", b"a", *[b"x" * 16384] * 8],
+    ]
+    auth, ping = [b"AUTH", b"secret"], [b"PING"]
+    cases = [
+        encode_request(*before, words, ping)
+        for words in large
+        for before in ([], [ping], [auth], [ping, auth])
+    ]
+    cases += [b"*11\r\n", b"*2\r\n$16385\r\n", b"*99999999999\r\n", b"PING " + b"x " * 30 + b"\r\n"]
+    with TemporaryDirectory(prefix="kv-") as name, ExitStack() as stack:
+        folder = Path(name)
+        config = Config({"databases": "16"}, sha256(b"secret").hexdigest())
+        server = KeyValueServer(at(f"unix://{folder}/kv.sock"), Engine(MemoryStore(), config))
+        stack.enter_context(running(server))
+        theirs = stack.enter_context(redis_server(folder, "--requirepass", "secret"))
+        for case in cases:
+            assert all_said(folder / "kv.sock", case) == all_said(theirs, case)
+
+
+def all_said(path: Path, octets: bytes) -> bytes:
+    """Return all that a server says to these octets and the end behind them."""
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        with suppress(BrokenPipeError):
+            client.sendall(octets)
+            client.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            while more := client.recv(65536):
+                answer += more
+    return answer

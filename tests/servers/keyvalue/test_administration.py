@@ -36,7 +36,7 @@ def test_password(serve: Serve) -> None:
     )
     stranger = served.connect()
     stranger.raw(b"*11\r\n")
-    assert stranger.rest() == b"-ERR Protocol error: invalid multibulk length\r\n"
+    assert stranger.rest() == b"-ERR Protocol error: unauthenticated multibulk length\r\n"
 
 
 def test_password_while_it_runs(served: Served) -> None:

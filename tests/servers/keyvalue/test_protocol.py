@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servers.keyvalue.parser import STRANGER, Limits, Parser
+from servers.keyvalue.parser import Limits, Parser
 from servers.keyvalue.protocol import (
     NIL_ARRAY,
     CommandError,
@@ -83,8 +83,14 @@ def test_malformed_input(data: bytes, error: str) -> None:
 
 def test_limits() -> None:
     """Whoever has not given the password may send little; a request that is too large in all is refused early."""
-    assert feed(b"*11\r\n", limits=STRANGER)[1] == "invalid multibulk length"
-    assert feed(b"*2\r\n$16385\r\n", limits=STRANGER)[1] == "invalid bulk length"
+    for data, error in [
+        (b"*11\r\n", "unauthenticated multibulk length"),
+        (b"*2\r\n$16385\r\n", "unauthenticated bulk length"),
+    ]:
+        parser = Parser()
+        parser.stranger = True
+        parser.feed(data)
+        assert str(parser.error) == error
     assert (
         feed(b"*3\r\n$60\r\n" + b"x" * 60 + b"\r\n$60\r\n", limits=Limits(query=100))[1]
         == "query buffer limit"
