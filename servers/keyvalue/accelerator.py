@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from servers.keyvalue.parser import Alike, Limits, Parser
+from servers.keyvalue.parser import Limits, Parser
 from servers.keyvalue.protocol import Request
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ __all__ = ["FastParser"]
 _HUGE = re.compile(rb"\*[0-9+-]{5}")
 # Other kinds of strings, which it returns as bytes as well.
 _STRING = re.compile(rb"\n[+=]")
-# Below, a batch is a request or two, for which the ordinary way is as fast.
-_WORTHWHILE = 200
 _BYTES = {bytes}
 # A status without text: marks where a batch ended.
 _END = b"+\r\n"
@@ -41,30 +39,20 @@ class FastParser(Parser):
         super().__init__(limits)
         self._reader = hiredis.Reader()
 
-    def feed(self, data: bytes) -> list[Request] | Alike:
-        """Take in the next octets, and return the requests that are now complete."""
+    # Below, a batch is a request or two, for which the ordinary way is as fast.
+    _long = 200
+
+    def _read_whole(self, data: bytes) -> list[Request] | None:
+        begin = _BEGIN.match(data)
         if (
-            len(data) < _WORTHWHILE
-            or self._chunks
-            or self._missing
-            or self.stranger
-            or (begin := _BEGIN.match(data)) is None
+            begin is None
             # The last is like the first, so probably all are: then the ordinary way is as fast, and finds the columns.
             or data.rfind(b"\n*") == data.rfind(b"\n" + begin[0])
             or _HUGE.search(data)
             # First by what is fast and mostly enough.
             or ((b"+" in data or b"=" in data) and _STRING.search(data))
         ):
-            return super().feed(data)
-        requests = self._read(data)
-        if requests is not None:
-            return requests
-        # From the beginning: none of it has been handed out.
-        self._reader = hiredis.Reader()
-        return super().feed(data)
-
-    def _read(self, data: bytes) -> list[Request] | None:
-        """Return the requests in a batch, if it consists of whole ones and nothing else."""
+            return None
         reader = self._reader
         try:
             reader.feed(data)
@@ -75,6 +63,8 @@ class FastParser(Parser):
                 return requests
         except (hiredis.HiredisError, TypeError, IndexError):  # TypeError: no array is among them
             pass
+        # From the beginning, by the ordinary way: none of it has been handed out.
+        self._reader = hiredis.Reader()
         return None
 
 

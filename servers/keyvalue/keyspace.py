@@ -97,7 +97,7 @@ class Keyspace:
             return None
         strings = cast("list[bytes | None]", values)
         missing = strings.count(None)
-        if sum(map(len, filter(None, strings))) > most:
+        if sum(map(len, filter(None, strings) if missing else cast("list[bytes]", strings))) > most:
             return None
         dataset = self._dataset
         dataset.misses += missing

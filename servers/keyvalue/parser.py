@@ -5,6 +5,7 @@ What a client gets to see for input that is none are the words of redis-server 7
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
@@ -69,20 +70,17 @@ class Parser:
     def feed(self, data: bytes) -> list[Request] | Alike:
         """Take in the next octets, and return the requests that are now complete."""
         if self._chunks or self._missing or self.stranger:
-            self._chunks.append(data)
-            self._size += len(data)
-            return self._read_slowly() if self._size >= self._want else []
+            return self._feed_slowly(data)
+        if len(data) > self._long and (whole := self._read_whole(data)) is not None:
+            return whole
         requests: list[Request] = []
         pieces = data.split(b"\r\n")
         at, last = 0, len(pieces) - 1
         count_of, lengths, known = _COUNTS.get, LENGTHS, len(LENGTHS)
-        if last > _FEW and not pieces[last] and (alike := _alike(pieces)):
+        if last > _FEW and (alike := _alike(pieces)):
             return alike
         while at < last:
-            count = count_of(pieces[at])
-            if count is None:
-                break
-            end = at + 1 + 2 * count
+            end = at + 1 + 2 * count_of(pieces[at], last)  # which is too many, where it is no count
             if end > last:
                 break
             request = pieces[at + 2 : end : 2]
@@ -98,10 +96,19 @@ class Parser:
             at = end
         if at == last and not pieces[last]:
             return requests
-        rest = b"\r\n".join(pieces[at:]) if at else data
-        self._chunks.append(rest)
-        self._size = len(rest)
-        return requests + self._read_slowly()
+        return requests + self._feed_slowly(b"\r\n".join(pieces[at:]))
+
+    _long = sys.maxsize
+    """Octets from which on there is another way to read a batch, by ``_read_whole()``."""
+
+    def _read_whole(self, _data: bytes) -> list[Request] | None:
+        """Return the requests in a batch, if it consists of whole ones."""
+        return None
+
+    def _feed_slowly(self, data: bytes) -> list[Request]:
+        self._chunks.append(data)
+        self._size += len(data)
+        return self._read_slowly() if self._size >= self._want else []
 
     def _read_slowly(self) -> list[Request]:
         data = b"".join(self._chunks)
@@ -212,17 +219,23 @@ def _alike(pieces: list[bytes]) -> Alike | None:
     count = _COUNTS.get(pieces[0], 0)
     stride = 1 + 2 * count
     heads = pieces[:-1:stride]
-    if not count or (len(pieces) - 1) % stride or heads.count(heads[0]) != len(heads):
+    if pieces[-1] or not count or (len(pieces) - 1) % stride or heads.count(heads[0]) != len(heads):
         return None
-    rest = pieces[:-1]
-    del rest[::stride]
-    words = rest[1::2]
+    columns: list[list[bytes]] = []
     try:
-        if [*map(LENGTHS.__getitem__, map(len, words))] != rest[::2]:
-            return None
+        for place in range(1, stride, 2):
+            lengths, column = pieces[place:-1:stride], pieces[place + 1 : -1 : stride]
+            sizes = {*map(len, column)}
+            if len(sizes) == 1:  # as that of the names, and often of all
+                same = lengths.count(LENGTHS[sizes.pop()]) == len(lengths)
+            else:
+                same = [*map(LENGTHS.__getitem__, map(len, column))] == lengths
+            if not same:
+                return None
+            columns.append(column)
     except IndexError:
         return None
-    return Alike([words[place::count] for place in range(count)])
+    return Alike(columns)
 
 
 def _line_end(data: bytes, at: int, mark: bytes, complaint: str) -> int | None:

@@ -131,7 +131,7 @@ def encode(reply: Reply, version: int = 2) -> bytes:
 def encode_all(replies: Sequence[Reply], version: int = 2) -> list[bytes]:
     """Return several replies, of which mostly all are the same or all are strings."""
     first, count = replies[0], len(replies)
-    if replies.count(first) == count:
+    if first is replies[-1] and replies.count(first) == count:
         return [encode(first, version)] * count
     return [
         # The same without a call.
