@@ -172,7 +172,7 @@ class KeyValueHandler(BaseRequestHandler["KeyValueMixIn", socket.socket, Any]):
             begin = end
             if size > _REPLIES or client.closing:
                 break
-        client.last, client.last_used = request, begin
+        client.last, client.last_used = batch[done - 1], begin
         engine.commands += done
         return batch[done:] if done < len(batch) else (), waiter
 

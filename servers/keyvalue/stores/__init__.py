@@ -84,7 +84,7 @@ class Store(Protocol):
         """
         ...
 
-    def refusal(self, mark: int) -> CommandError | None:
+    def refusal(self, mark: int, /) -> CommandError | None:
         """Return the answer to what was done before a mark, if that is lost since there was no room for it."""
         ...
 

@@ -191,7 +191,7 @@ class LogStore:
             if self.committed < wanted and not self._ahead:
                 self._commit()
 
-    def refusal(self, mark: int) -> CommandError | None:
+    def refusal(self, mark: int, /) -> CommandError | None:
         """Return what to say if a mark was among what a write found no room for."""
         lost = any(mark in each for each in self._lost)
         return CommandError(f"MISCONF Errors writing to the AOF file: {_NO_SPACE}") if lost else None

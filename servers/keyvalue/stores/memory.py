@@ -41,7 +41,7 @@ class MemoryStore:
     def commit(self) -> None:
         """Return at once."""
 
-    def refusal(self, _mark: int) -> None:
+    def refusal(self, _mark: int, /) -> None:
         """Lose nothing for want of room."""
 
     def save(self, changes: int) -> None:
