@@ -332,4 +332,5 @@ class PreforkMixIn(ServiceMixIn[RequestT, AddressT]):
         worker, self.__worker = self.__worker, None
         if worker is not None:  # forked by a worker, for one request
             worker.channel.close()
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

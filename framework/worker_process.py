@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import selectors
 import signal
 import socket
 import struct
@@ -79,6 +80,7 @@ class Worker:
         # The process's own.
         self.left = False
         """Whether its requests have been drained."""
+        self._signals: tuple[socket.socket, socket.socket] | None = None
 
     # -- in the parent -----------------------------------------------------------------------------------------
 
@@ -150,7 +152,7 @@ class Worker:
             self._nudge()
 
     def ask_to_be_replaced(self) -> None:
-        """Say that it has served what it was to serve; legal in a signal handler."""
+        """Say that it has served what it was to serve."""
         self._words[_SPENT] = 1
         self._nudge()
 
@@ -161,8 +163,25 @@ class Worker:
         self._words[_COMPLETED] = result.completed
         self._words[_FORCED] = result.forced + result.abandoned
 
+    def hear(self) -> int:
+        """Return the descriptor to which the interpreter's own signal handler writes what ``next_order()`` hears.
+
+        A handler in Python would run when the main thread comes to it: in the loop's next turn, if the signal came right
+        before the loop began to wait; and in a process that was forked by a thread, 3.13 may never come to it.
+        """
+        reader, writer = self._signals = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        return writer.fileno()
+
     def next_order(self) -> Leave | Pause | None:
-        """Wait for an order; ``None`` when there is no parent any more."""
+        """Wait for an order, and hear signals meanwhile; ``None`` when there is no parent any more."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.channel, selectors.EVENT_READ)
+            if self._signals is not None:
+                selector.register(self._signals[0], selectors.EVENT_READ)
+            while all(key.fileobj is not self.channel for key, _ in selector.select()):
+                self._obey_signals()
         try:
             message = self.channel.recv(_LEAVE.size)
         except ConnectionResetError:
@@ -172,6 +191,11 @@ class Worker:
         if message in {PAUSE, GO_ON}:
             return Pause(message == PAUSE)
         return Leave(*_LEAVE.unpack(message))
+
+    def _obey_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if self._signals is not None and signal.SIGTERM in self._signals[0].recv(4096):
+                self.ask_to_be_replaced()
 
     def _nudge(self) -> None:
         with contextlib.suppress(OSError):
@@ -190,20 +214,17 @@ def flush() -> None:
 def reset_signals(worker: Worker) -> None:
     """Undo what the parent installed: it was meant for the parent.
 
-    SIGTERM lets this worker be replaced; when it was sent to all processes at once, the parent ends them. SIGINT and SIGHUP, which a terminal sends to all processes at once,
-    are for the parent to act on; by a function, since what is ignored stays so in programs that a handler runs.
+    SIGTERM lets this worker be replaced; when it was sent to all processes at once, the parent ends them. SIGINT and
+    SIGHUP, which a terminal sends to all processes at once, are for the parent to act on. They are handled all the same,
+    by a function that does nothing, since what is ignored stays so in programs that a handler runs.
     """
 
-    def retire(_number: int, _frame: FrameType | None) -> None:
-        worker.ask_to_be_replaced()
-
-    def ignore(_number: int, _frame: FrameType | None) -> None:
+    def nothing(_number: int, _frame: FrameType | None) -> None:
         pass
 
-    signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, retire)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, ignore)
+    signal.set_wakeup_fd(worker.hear(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, nothing)
