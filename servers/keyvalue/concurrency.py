@@ -1,8 +1,8 @@
 """What the concurrency models do differently: exclude each other, wait for a key, and commit together.
 
 Under ``Greenlets`` a batch of commands runs alone because nothing in it parks. All batches of one turn of the hub, and of
-the next ones while there is always more to do, commit together: one write, one fdatasync, then all replies. Under ``Threads`` there is one lock, and whoever comes
-to commit takes along what the others have appended meanwhile.
+the next ones while each brings more, commit together: one write, one fdatasync, then all replies. Under ``Threads``
+there is one lock, and whoever comes to commit takes along what the others have appended meanwhile.
 """
 
 from __future__ import annotations
@@ -99,19 +99,19 @@ class Greenlets:
         self.group: _Group | None = None
 
     def commit(self, mark: int) -> None:
-        """Wait for the end of the hub's turn, at which all who wait for it commit at once."""
+        """Wait for the commit at the end of the hub's turn, or of one of the next, which is for all who wait by then."""
         group = self.group or self._open_group()
         group.wait()
         if (failure := group.failure or self._engine.store.refusal(mark)) is not None:
             raise failure
 
     def answer(self, connection: socket.socket, replies: list[bytes], mark: int) -> None:
-        """Leave the replies to the end of the turn: nobody has to be woken for them."""
+        """Leave the replies to that commit: nobody has to be woken for them."""
         group = self.group or self._open_group()
         group.answers.append((cast("GreenConnection", connection), replies, mark))
 
     def finish(self) -> None:
-        """Wait for the end of the turn, if something happens at it."""
+        """Wait for that commit, if there is to be one."""
         if self.group is not None:
             self.group.wait()
 
