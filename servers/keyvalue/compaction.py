@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -87,7 +86,7 @@ def _batches(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
 def contents(dataset: Dataset) -> Iterator[Effect]:
     """Yield effects that make the keys anew."""
     for keyspace in dataset.keyspaces:
-        for effect in itertools.chain(_strings(keyspace), _others(keyspace)):
+        for effect in chain(_strings(keyspace), _others(keyspace)):
             yield keyspace.number, effect
         for key, when in keyspace.expires.items():
             yield keyspace.number, (b"PEXPIREAT", key, b"%d" % when)

@@ -191,18 +191,27 @@ def test_random_commands(pair: tuple[Wire, Wire], seed: int, version: int) -> No
     assert not lines, "\n".join(lines)
 
 
-def said(path: Path, octets: bytes) -> bytes:
-    """Return all that a server says to these octets, up to its end or, if there is none, to that of a command behind them."""
-    end = b"$3\r\nend\r\n"
+def all_said(path: Path, octets: bytes, end: bytes = b"") -> bytes:
+    """Return all that a server says to these octets, up to its end or ``end``; without that, the client ends its output."""
+    answer = b""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(path))
         with suppress(BrokenPipeError):
-            client.sendall(b"FLUSHALL\r\n" + octets + b"CLIENT REPLY ON\r\nRESET\r\nECHO end\r\n")
-        answer = b""
+            client.sendall(octets)
+            if not end:
+                client.shutdown(socket.SHUT_WR)
         with suppress(ConnectionResetError):
-            while not answer.endswith(end) and (more := client.recv(65536)):
+            while not (end and answer.endswith(end)) and (more := client.recv(65536)):
                 answer += more
+    return answer
+
+
+def said(path: Path, octets: bytes) -> bytes:
+    """Return all that a server says to these octets, up to its end or, if there is none, to that of a command behind them."""
+    answer = all_said(
+        path, b"FLUSHALL\r\n" + octets + b"CLIENT REPLY ON\r\nRESET\r\nECHO end\r\n", b"$3\r\nend\r\n"
+    )
     return re.sub(rb"(id\r\n:)\d+", rb"\1N", answer)
 
 
@@ -238,18 +247,3 @@ def test_words_for_strangers() -> None:
         theirs = stack.enter_context(redis_server(folder, "--requirepass", "secret"))
         for case in cases:
             assert all_said(folder / "kv.sock", case) == all_said(theirs, case)
-
-
-def all_said(path: Path, octets: bytes) -> bytes:
-    """Return all that a server says to these octets and the end behind them."""
-    answer = b""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(path))
-        with suppress(BrokenPipeError):
-            client.sendall(octets)
-            client.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionResetError):
-            while more := client.recv(65536):
-                answer += more
-    return answer

@@ -72,7 +72,7 @@ class LogStore:
         self._clock = clock
         self._effects: deque[tuple[int, Sequence[bytes]]] = deque()
         self.appended = self.committed = 0
-        self._lost: deque[range] = deque(maxlen=_LOSSES)
+        self._lost: deque[tuple[range, str]] = deque(maxlen=_LOSSES)  # and why
         self._ahead = False
         self._writing = threading.Lock()
         self._descriptor = -1
@@ -103,7 +103,7 @@ class LogStore:
         for database, effect in self.folder.effects():
             apply(database, effect)
         self._ahead = False
-        self.committed = self._lost[-1].stop - 1
+        self.committed = self._lost[-1][0].stop - 1
 
     def load(self, apply: Apply) -> None:
         """Bring back what was kept, and begin to keep more.
@@ -174,7 +174,7 @@ class LogStore:
         if not self.full:
             self.full = True
             _log.error("%s: no room for more (%s): commands that write are refused", self.folder.path, reason)
-        return CommandError(f"MISCONF Errors writing to the AOF file: {reason}")
+        return _misconf(reason)
 
     def append(self, database: int, effect: Sequence[bytes]) -> None:
         """Take in an effect."""
@@ -193,8 +193,7 @@ class LogStore:
 
     def refusal(self, mark: int, /) -> CommandError | None:
         """Return what to say if a mark was among what a write found no room for."""
-        lost = any(mark in each for each in self._lost)
-        return CommandError(f"MISCONF Errors writing to the AOF file: {_NO_SPACE}") if lost else None
+        return next((_misconf(reason) for lost, reason in self._lost if mark in lost), None)
 
     def _commit(self) -> None:
         if self._error is not None:
@@ -208,8 +207,9 @@ class LogStore:
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     raise
-                self._take_back(upto)
-                raise self._refuse(error.strerror or "no room") from error
+                reason = error.strerror or _NO_SPACE
+                self._take_back(upto, reason)
+                raise self._refuse(reason) from error
             if self._fsync == "always":
                 os.fdatasync(self._descriptor)
                 self._synced = self._sequence - 1
@@ -223,11 +223,11 @@ class LogStore:
             raise
         self.committed = upto
 
-    def _take_back(self, upto: int) -> None:
+    def _take_back(self, upto: int, reason: str) -> None:
         """Cut off what was written of a record, and give up what it was for."""
         os.ftruncate(self._descriptor, self._end)
         self._allocated, self._room = self._end, 0
-        self._lost.append(range(self.committed + 1, upto + 1))
+        self._lost.append((range(self.committed + 1, upto + 1), reason))
         self._ahead = True
 
     def _write(self, record: bytes) -> None:
@@ -333,3 +333,7 @@ class LogStore:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self.folder.close()
+
+
+def _misconf(reason: str) -> CommandError:
+    return CommandError(f"MISCONF Errors writing to the AOF file: {reason}")

@@ -33,13 +33,19 @@ EFFECTS = st.lists(
 )
 
 
+def append(store: LogStore, value: bytes) -> int:
+    """Append an effect, and return the mark behind it."""
+    store.reserve([b"SET", b"k", value])
+    store.append(0, [b"SET", b"k", value])
+    return store.appended
+
+
 def log_of(folder: Path, *values: bytes, fsync: str = "always") -> Path:
     """Make a log with a record for each value of the key ``k``, and return its path."""
     store = LogStore(folder, fsync)
     store.load(lambda _database, _effect: None)
     for value in values:
-        store.reserve([b"SET", b"k", value])
-        store.append(0, [b"SET", b"k", value])
+        append(store, value)
         store.commit()
     store.close()
     return folder / "00000001.log"
@@ -309,7 +315,7 @@ def test_lost_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks late, when others have written since, still learns that what it has done found no room."""
     store = LogStore(tmp_path)
     engine = Engine(store, Config({}))
-    first = _append(store, b"1")
+    first = append(store, b"1")
     with monkeypatch.context() as patch:
         patch.setattr("os.pwrite", _no_room)
         with pytest.raises(CommandError, match="MISCONF"):
@@ -318,7 +324,7 @@ def test_lost_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_meanwhile > store.committed
     engine.recover()
     assert store.committed == first
-    second = _append(store, b"2")
+    second = append(store, b"2")
     store.commit()
     assert [store.refusal(each) is not None for each in (first, read_meanwhile, second)] == [
         True,
@@ -327,13 +333,6 @@ def test_lost_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     store.close()
     assert kept(tmp_path) == [b"2"]
-
-
-def _append(store: LogStore, value: bytes) -> int:
-    """Append an effect, and return the mark behind it."""
-    store.reserve([b"SET", b"k", value])
-    store.append(0, [b"SET", b"k", value])
-    return store.appended
 
 
 def _no_room(*_: object) -> int:
