@@ -1,5 +1,6 @@
 """The log: what is kept comes back, a torn end is cut, and damage is refused."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -317,7 +318,7 @@ def test_lost_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(store, Config({}))
     first = append(store, b"1")
     with monkeypatch.context() as patch:
-        patch.setattr("os.pwrite", _no_room)
+        patch.setattr("os.pwrite", _over_quota)
         with pytest.raises(CommandError, match="MISCONF"):
             store.commit()
     read_meanwhile = store.appended
@@ -331,12 +332,13 @@ def test_lost_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         True,
         False,
     ]
+    assert str(store.refusal(first)).endswith("AOF file: Disk quota exceeded")
     store.close()
     assert kept(tmp_path) == [b"2"]
 
 
-def _no_room(*_: object) -> int:
-    raise OSError(28, "No space left on device")
+def _over_quota(*_: object) -> int:
+    raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
 
 def _fail_to_sync(server: KeyValueServer, path: Path, begin: Callable[[], None]) -> None:
